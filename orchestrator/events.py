@@ -1,0 +1,80 @@
+"""What happened, as frozen values; everything that reports takes a `Sink`.
+
+Events are made by the supervisor (over the control socket), by `image` and by `engine`; they are
+turned into progress lines, JSON or assertions by others.  Nothing here prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["Container", "Network", "Volume", "Image", "Service"]
+Status = Literal["Working", "Done", "Warning", "Error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One resource moved on: `Container p-web-1 Starting`; texts are those of docker compose."""
+
+    kind: Kind
+    name: str
+    text: str
+    status: Status
+    details: str = ""
+    current: int = 0
+    total: int = 0
+    time: float = 0.0
+    """Seconds since the epoch."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged:
+    """A container changed; `action` is create, start, die, stop, kill, restart, destroy or
+    health_status."""
+
+    action: str
+    container: str
+    """Full id."""
+    name: str
+    service: str
+    index: int
+    oneoff: bool = False
+    exit_code: int | None = None
+    health: str = ""
+    restarting: bool = False
+    time: float = 0.0
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something a user should read but that stops nothing."""
+
+    message: str
+
+
+Event = Progress | StateChanged | Warned
+Sink = Callable[[Event], None]
+
+_TYPES: dict[str, type[Event]] = {c.__name__: c for c in (Progress, StateChanged, Warned)}
+
+
+def to_json(event: Event) -> dict[str, Any]:  # JSON has no narrower type
+    """The event as plain data with its class name under `event`."""
+    return {"event": type(event).__name__, **asdict(event)}
+
+
+def from_json(data: dict[str, Any]) -> Event:
+    """The event that `to_json` made."""
+    fields = {k: v for k, v in data.items() if k != "event"}
+    return _TYPES[data["event"]](**fields)
+
+
+def ignore(event: Event) -> None:
+    """A sink for those who do not listen."""

@@ -1,0 +1,73 @@
+"""Plan: a directed acyclic graph of actions; its text is what `plan` prints and tests assert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.plan.actions import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One action and the numbers of the nodes that must be done first."""
+
+    number: int
+    action: Action
+    after: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Nodes in an order that already respects `after`: a node's prerequisites precede it."""
+
+    nodes: tuple[Node, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Orphans, foreign resources: printed, not fatal."""
+    unchanged: tuple[str, ...] = ()
+    """Names of containers that stay as they are, for `Container x Running`."""
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes)
+
+    def __str__(self) -> str:
+        lines = []
+        for node in self.nodes:
+            after = ",".join(map(str, node.after))
+            lines.append(f"[{after}] -> #{node.number} {node.action}")
+        return "\n".join(lines)
+
+    def to_json(self) -> list[dict[str, Any]]:  # JSON has no narrower type
+        """For `plan --format json`."""
+        from dataclasses import asdict
+
+        return [
+            {"number": n.number, "after": list(n.after), "action": type(n.action).__name__,
+             **asdict(n.action)}
+            for n in self.nodes
+        ]
+
+
+@dataclass(slots=True)
+class PlanBuilder:
+    """Collects nodes; `add` returns the number that later nodes name in `after`."""
+
+    nodes: list[Node] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+
+    def add(self, action: Action, *, after: tuple[int, ...] | list[int] = ()) -> int:
+        """Append an action; its prerequisites must have been added before."""
+        number = len(self.nodes) + 1
+        self.nodes.append(Node(number, action, tuple(sorted(set(after)))))
+        return number
+
+    def build(self) -> Plan:
+        """The finished plan."""
+        return Plan(tuple(self.nodes), tuple(self.warnings), tuple(self.unchanged))

@@ -1,0 +1,39 @@
+"""What the user asked for beside the files: frozen options of planning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Recreate = Literal["diverged", "force", "never"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpPolicy:
+    """Options of `up`, `create`, `run` and `plan`."""
+
+    services: tuple[str, ...] = ()
+    """Named on the command line; empty: all."""
+    with_dependencies: bool = True
+    """False: --no-deps."""
+    recreate: Recreate = "diverged"
+    recreate_dependencies: Recreate = "diverged"
+    scale: Mapping[str, int] = field(default_factory=dict)
+    remove_orphans: bool = False
+    ignore_orphans: bool = False
+    renew_anonymous_volumes: bool = False
+    start: bool = True
+    """False: --no-start."""
+    timeout: float | None = None
+    """Seconds to stop a container that is replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownPolicy:
+    """Options of `down`, `stop` and `rm`."""
+
+    services: tuple[str, ...] = ()
+    timeout: float | None = None
+    volumes: bool = False
+    remove_orphans: bool = False

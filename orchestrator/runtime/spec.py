@@ -1,0 +1,200 @@
+"""ContainerSpec: everything a container is, resolved; frozen, JSON-able, stored in its record.
+
+`engine.resolve` makes it from a service, an image's configuration and addresses; the supervisor
+keeps and restarts containers from it alone, years after the Compose file was edited or deleted.
+Paths are absolute host paths unless they are called `target`.  Sizes are bytes, times seconds.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rootfs:
+    """The overlay root: `lowers` from top to bottom; `upper` and `work` are on one file system."""
+
+    lowers: tuple[str, ...]
+    upper: str
+    work: str
+    target: str
+    """An existing empty directory; the overlay is mounted there inside the container's own mount
+    namespace only, so nothing is ever mounted for the host to see."""
+    host_usr: bool = False
+    """The reserved image `pcompose/host`: a second overlay puts the machine's /usr at /usr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A mount below the root; made in the order of target depth."""
+
+    type: Literal["bind", "volume", "tmpfs"]
+    target: str
+    source: str | None = None
+    """bind: host path; volume: the volume's data directory; tmpfs: None."""
+    read_only: bool = False
+    populate: bool = False
+    """volume: copy the image's content at `target` into the volume if the volume is empty."""
+    create_source: bool = False
+    """bind: make a missing source directory, owned by the user who ran the command."""
+    propagation: str = "rprivate"
+    options: tuple[str, ...] = ()
+    """tmpfs: `size=…`, `mode=…`, `noexec`, …"""
+    origin: str = ""
+    """`compose.yaml:14`, for errors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One attachment to a network."""
+
+    network: str
+    """Full name, `p_default`."""
+    key: str
+    bridge: str
+    """The interface of the network on the host."""
+    interface: str
+    """eth0, eth1, …"""
+    address: str
+    """IPv4 without prefix."""
+    prefix: int
+    mac: str
+    gateway: str | None
+    """Set on one endpoint at most, and on none where all networks are internal."""
+    names: tuple[str, ...]
+    """What peers on this network may call the container: service, container name, aliases, short
+    id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedPort:
+    """A host port that leads to a container port."""
+
+    target: int
+    protocol: Literal["tcp", "udp"]
+    host_ip: str
+    """`0.0.0.0`, `::` or a chosen address."""
+    first: int
+    last: int
+    """The host port is chosen from first to last; 0, 0 is ephemeral."""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """A probe; `test` starts with CMD or CMD-SHELL."""
+
+    test: tuple[str, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 3
+    start_period: float = 0.0
+    start_interval: float = 5.0
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Limits; None: no limit."""
+
+    memory: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """One container, self-contained."""
+
+    id: str
+    name: str
+    project: str
+    service: str
+    index: int
+    """Replica number; 0 for a one-off."""
+    oneoff: bool = False
+    remove_on_exit: bool = False
+    """`run --rm`."""
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    cwd: str = "/"
+    create_cwd: bool = True
+    user: str = ""
+    """`name|uid[:group|gid]`, looked up in the container's own /etc/passwd; empty: root."""
+    group_add: tuple[str, ...] = ()
+    hostname: str
+    domainname: str = ""
+    rootfs: Rootfs
+    mounts: tuple[Mount, ...] = ()
+    read_only: bool = False
+    shm_size: int = 64 << 20
+    init: bool = False
+    tty: bool = False
+    stdin_open: bool = False
+    capabilities: tuple[str, ...] = ()
+    """Names as in capabilities(7), `CAP_CHOWN`; the bounding, permitted and effective set."""
+    seccomp: bool = True
+    rlimits: tuple[tuple[str, int, int], ...] = ()
+    """(`nofile`, soft, hard); -1 is infinity."""
+    oom_score_adj: int | None = None
+    resources: Resources = Resources()
+    endpoints: tuple[Endpoint, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+    """extra_hosts as (name, address); address may be `host-gateway`."""
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opt: tuple[str, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    stop_signal: str = "SIGTERM"
+    stop_grace_period: float = 10.0
+    restart: Literal["no", "always", "on-failure", "unless-stopped"] = "no"
+    restart_retries: int = 0
+    """on-failure:N; 0: no end."""
+    healthcheck: Healthcheck | None = None
+    log_max_size: int = 20 << 20
+    log_max_files: int = 3
+    labels: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+    """`compose.yaml:3`, where the service is declared."""
+
+    def to_json(self) -> dict[str, Any]:  # JSON has no narrower type
+        """Plain data for records and the control socket."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> ContainerSpec:
+        """The spec that `to_json` made, also after a round through JSON text."""
+        value = decode(ContainerSpec, data)
+        assert isinstance(value, ContainerSpec)
+        return value
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def decode(hint: Any, data: Any) -> Any:  # walks types, which have no type
+    """Rebuild a value of the annotated type from JSON data: dataclasses, tuples, mappings, unions
+    with None; a key the class does not know (written by a later version) is skipped."""
+    if data is None:
+        return None
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(a for a in typing.get_args(hint) if a is not type(None))
+        return decode(inner, data)
+    if origin is tuple:
+        args = typing.get_args(hint)
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(decode(args[0], item) for item in data)
+        return tuple(decode(a, item) for a, item in zip(args, data, strict=True))
+    if isinstance(hint, type) and is_dataclass(hint):
+        hints = _hints(hint)
+        known = {f.name for f in fields(hint)}
+        return hint(**{k: decode(hints[k], v) for k, v in data.items() if k in known})
+    return data

@@ -1,0 +1,129 @@
+"""Where everything lies on disk: one function per kind of path; nothing is read or made here.
+
+`data` outlives a reboot ($PCOMPOSE_DATA, else /var/lib/pcompose or $XDG_DATA_HOME/pcompose);
+`run` need not ($PCOMPOSE_RUN, else /run/pcompose or $XDG_RUNTIME_DIR/pcompose).
+
+    DATA/projects/P/lock                          flock of the command that changes P
+    DATA/projects/P/project.json                  ProjectRecord
+    DATA/projects/P/containers/ID/record.json     ContainerRecord
+    DATA/projects/P/containers/ID/status.json     ContainerStatus
+    DATA/projects/P/containers/ID/exit.json       last exit, written by the keeper
+    DATA/projects/P/containers/ID/{upper,work,root,log}
+    DATA/networks/{lock,NAME.json}                NetworkRecord
+    DATA/volumes/NAME/{volume.json,_data}         VolumeRecord
+    DATA/images/…                                 owned by image.store
+    DATA/cache/…                                  may be deleted at any time
+    RUN/projects/P/{control.sock,supervisor.lock,keeper.sock,keeper.lock,supervisor.log}
+    RUN/projects/P/c/SHORTID/{stdin,stdout,stderr,hosts,resolv.conf,hostname}
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+def _root(variable: str, system: str, xdg: str, fallback: str) -> str:
+    chosen = os.environ.get(variable)
+    if chosen:
+        return os.path.abspath(chosen)
+    if os.geteuid() == 0:
+        return system
+    return os.path.join(os.environ.get(xdg) or os.path.expanduser(fallback), "pcompose")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The two roots and every path below them."""
+
+    data: str
+    run: str
+
+    @staticmethod
+    def from_environment() -> Layout:
+        """The roots of this user and environment."""
+        return Layout(
+            _root("PCOMPOSE_DATA", "/var/lib/pcompose", "XDG_DATA_HOME", "~/.local/share"),
+            _root("PCOMPOSE_RUN", "/run/pcompose", "XDG_RUNTIME_DIR", f"/tmp/run-{os.geteuid()}"),
+        )
+
+    def images(self) -> str:
+        return f"{self.data}/images"
+
+    def cache(self) -> str:
+        return f"{self.data}/cache"
+
+    def projects(self) -> str:
+        return f"{self.data}/projects"
+
+    def project(self, name: str) -> str:
+        return f"{self.data}/projects/{name}"
+
+    def project_lock(self, name: str) -> str:
+        return f"{self.project(name)}/lock"
+
+    def project_record(self, name: str) -> str:
+        return f"{self.project(name)}/project.json"
+
+    def containers(self, project: str) -> str:
+        return f"{self.project(project)}/containers"
+
+    def container(self, project: str, id_: str) -> str:
+        return f"{self.project(project)}/containers/{id_}"
+
+    def container_record(self, project: str, id_: str) -> str:
+        return f"{self.container(project, id_)}/record.json"
+
+    def container_status(self, project: str, id_: str) -> str:
+        return f"{self.container(project, id_)}/status.json"
+
+    def container_exit(self, project: str, id_: str) -> str:
+        return f"{self.container(project, id_)}/exit.json"
+
+    def container_log(self, project: str, id_: str) -> str:
+        return f"{self.container(project, id_)}/log"
+
+    def networks(self) -> str:
+        return f"{self.data}/networks"
+
+    def networks_lock(self) -> str:
+        return f"{self.data}/networks/lock"
+
+    def network_record(self, name: str) -> str:
+        return f"{self.data}/networks/{name}.json"
+
+    def volumes(self) -> str:
+        return f"{self.data}/volumes"
+
+    def volume(self, name: str) -> str:
+        return f"{self.data}/volumes/{name}"
+
+    def volume_record(self, name: str) -> str:
+        return f"{self.volume(name)}/volume.json"
+
+    def volume_data(self, name: str) -> str:
+        return f"{self.volume(name)}/_data"
+
+    def run_projects(self) -> str:
+        return f"{self.run}/projects"
+
+    def run_project(self, name: str) -> str:
+        return f"{self.run}/projects/{name}"
+
+    def control_socket(self, project: str) -> str:
+        return f"{self.run_project(project)}/control.sock"
+
+    def supervisor_lock(self, project: str) -> str:
+        return f"{self.run_project(project)}/supervisor.lock"
+
+    def supervisor_log(self, project: str) -> str:
+        return f"{self.run_project(project)}/supervisor.log"
+
+    def keeper_socket(self, project: str) -> str:
+        return f"{self.run_project(project)}/keeper.sock"
+
+    def keeper_lock(self, project: str) -> str:
+        return f"{self.run_project(project)}/keeper.lock"
+
+    def container_run(self, project: str, id_: str) -> str:
+        return f"{self.run_project(project)}/c/{id_[:12]}"

@@ -1,0 +1,140 @@
+"""What is written down: frozen values to and from JSON, each with a version number.
+
+Records say what was decided; `ContainerStatus` what happened last.  Neither is the truth: a status
+that says `running` is believed only while a process of that pid and start time exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, Self
+
+State = Literal["created", "running", "restarting", "exited", "dead"]
+Health = Literal["", "starting", "healthy", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    version: ClassVar[int] = 1
+
+    def to_json(self) -> dict[str, Any]:  # JSON has no narrower type
+        """Plain data with the version."""
+        return {"version": self.version, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The record `to_json` made; keys of a later version are skipped.  KeyError and TypeError
+        where it is not one."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in data.items() if k in known})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectRecord(_Record):
+    """Where a project came from, so that `ls` and `down -p` need no Compose file."""
+
+    name: str
+    working_dir: str
+    config_files: list[str]
+    environment_files: list[str] = field(default_factory=list)
+    networks: dict[str, str] = field(default_factory=dict)
+    """Key -> name of the networks made for this project (not external ones)."""
+    volumes: dict[str, str] = field(default_factory=dict)
+    """Key -> name of the declared volumes (not external ones)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRecord(_Record):
+    """A container as it was decided; never rewritten: a change makes a new container."""
+
+    id: str
+    name: str
+    project: str
+    service: str
+    index: int
+    """Replica number; 0 for a one-off."""
+    oneoff: bool
+    created_at: float
+    """Seconds since the epoch; also orders two generations of one replica."""
+    config_hash: str
+    config: dict[str, Any]
+    """The canonical service as `spec.hashing.config_tree` gave it; `plan.explain` compares it."""
+    image: str
+    """As written in the file."""
+    image_id: str
+    """`sha256:…` of the image's configuration; empty for images without one."""
+    labels: dict[str, str]
+    depends_on: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """service -> {condition, restart, required}; for `stop` and `down` without a file."""
+    anonymous_volumes: dict[str, str] = field(default_factory=dict)
+    """target -> volume name; these live and die with the container unless inherited."""
+    named_volumes: dict[str, str] = field(default_factory=dict)
+    """target -> volume name."""
+    networks: dict[str, str] = field(default_factory=dict)
+    """key -> network name."""
+    spec: dict[str, Any]
+    """`ContainerSpec.to_json()`; `state` does not look inside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerStatus(_Record):
+    """What happened last; rewritten whole at each change, by the supervisor only.
+
+    The keeper writes `exit.json` ({pid, start_time, exit_code, oom_killed, time}) beside it when a
+    container exits, so that nothing is forgotten while no supervisor lives."""
+
+    state: State
+    pid: int = 0
+    start_time: int = 0
+    """Field 22 of /proc/PID/stat; with `boot_id` it makes the pid unique."""
+    boot_id: str = ""
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int | None = None
+    """As a shell says it: 128+N for signal N; None where it could not be known."""
+    error: str = ""
+    """Why the last start failed."""
+    oom_killed: bool = False
+    health: Health = ""
+    failing_streak: int = 0
+    probes: list[dict[str, Any]] = field(default_factory=list)
+    """The last five: {start, end, exit_code, output}."""
+    restarts: int = 0
+    stopped_by_user: bool = False
+    """`unless-stopped` and `always` are not obeyed after `stop`."""
+    ports: list[dict[str, Any]] = field(default_factory=list)
+    """{host_ip, published, target, protocol} as really bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRecord(_Record):
+    """A bridge network, known to the whole machine by its name."""
+
+    name: str
+    key: str
+    project: str
+    """The project that made it."""
+    bridge: str
+    """Interface name."""
+    subnet: str
+    gateway: str
+    internal: bool
+    config_hash: str
+    config: dict[str, Any]
+    labels: dict[str, str]
+    leases: dict[str, str] = field(default_factory=dict)
+    """`project/service/index` (or container id of a one-off) -> IPv4 address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeRecord(_Record):
+    """A named or anonymous volume, known to the whole machine by its name."""
+
+    name: str
+    key: str
+    project: str
+    anonymous: bool
+    created_at: float
+    config_hash: str
+    labels: dict[str, str]

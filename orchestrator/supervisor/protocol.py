@@ -1,0 +1,155 @@
+"""The words between a command and the supervisor of a project: jobs, requests, answers.
+
+JSON lines over `control.sock`, file descriptors by SCM_RIGHTS (`linux.fds.Channel`).  One
+connection carries one request:
+
+    execute  {jobs: […], stdio?: job id} + fds    events…, then result {} or error
+             fds: first the project lock (held by the supervisor until it is done, so that the next
+             command waits even if this one is killed), then stdin, stdout, stderr where `stdio`
+             names the StartContainer job they belong to (`run`).  If that container has a tty only
+             the lock is sent, and {"tty": id} + fd of the pty's master comes back once it runs.
+             The end of the connection cancels what has not begun.
+    watch    {}                                   StateChanged events until either side closes
+    exec     {container, argv, environment, user, cwd, tty, privileged, detach} + stdin, stdout,
+             stderr (none if tty or detach)       {"started": pid} [+ fd of the pty's master], then
+                                                  result {"exit_code": n}
+             the client may send {"signal": "SIGINT"} meanwhile; its end of connection sends SIGHUP
+    signal   {container, signal}                  result {}
+    info     {}                                   result {pid, keeper_pid, version}
+
+Every request has "v": VERSION and "method"; every answer is one of {"event": …},
+{"result": {…}}, {"error": PcomposeError.to_json()}, {"started"|"tty": …}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Base: one side effect; begins when all jobs named in `after` are done."""
+
+    number: int
+    after: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateNetwork(Job):
+    """`record` is NetworkRecord.to_json(), already written with its subnet by the engine."""
+
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveNetwork(Job):
+    """In use: a warning, not an error."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVolume(Job):
+    """`record` is VolumeRecord.to_json()."""
+
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveVolume(Job):
+    """With all data."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateContainer(Job):
+    """`record` is ContainerRecord.to_json(); also makes its anonymous volumes."""
+
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartContainer(Job):
+    """Already running: nothing to do."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopContainer(Job):
+    """Already stopped: nothing to do, but restart policies are silenced."""
+
+    container: str
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillContainer(Job):
+    """Send a signal to PID 1."""
+
+    container: str
+    signal: str = "SIGKILL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveContainer(Job):
+    """Stopped containers only, unless `force`."""
+
+    container: str
+    volumes: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitFor(Job):
+    """Until every container in `containers` has met `condition`: running, service_healthy,
+    service_completed_successfully, or ready (healthy where there is a check, else running; an
+    exit with code 0 and no restart policy counts as ready)."""
+
+    containers: tuple[str, ...]
+    condition: str
+    service: str
+    """What is waited for."""
+    dependent: str
+    """Who waits; empty: the user (`--wait`)."""
+    required: bool = True
+    timeout: float | None = None
+
+
+KINDS: dict[str, type[Job]] = {
+    c.__name__: c
+    for c in (CreateNetwork, RemoveNetwork, CreateVolume, RemoveVolume, CreateContainer,
+              StartContainer, StopContainer, KillContainer, RemoveContainer, WaitFor)
+}  # fmt: skip
+
+
+def job_to_json(job: Job) -> dict[str, Any]:  # JSON has no narrower type
+    """The job as plain data with its class name under `job`."""
+    return {"job": type(job).__name__, **asdict(job)}
+
+
+def job_from_json(data: dict[str, Any]) -> Job:
+    """The job that `job_to_json` made; KeyError or TypeError where it is not one."""
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "job"
+    }
+    return KINDS[data["job"]](**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecRequest:
+    """A command in a running container."""
+
+    container: str
+    argv: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    """Added to the container's own."""
+    user: str = ""
+    cwd: str = ""
+    tty: bool = False
+    privileged: bool = False
+    detach: bool = False
