@@ -1,0 +1,48 @@
+# Every target does its own set-up.  `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help setup demo test quick lint bench clean
+
+help:
+	@echo "make demo   bring the quickstart stack up, show it answering, take it down"
+	@echo "make test   every test, those of the kernel and of whole stacks included (root)"
+	@echo "make quick  the tests that need no root and no kernel objects"
+	@echo "make lint   ruff and mypy --strict"
+	@echo "make bench  measure against docker compose, podman-compose, runc, crun where installed"
+	@echo "make clean  remove $(VENV) and caches"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "pcompose needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V 2>&1)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "setup: python3-venv is missing; installing it"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; }
+	@echo "setup: virtual environment in $(VENV), with pcompose and its test tools"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	@PATH="$(abspath $(BIN)):$$PATH" sh examples/quickstart/demo.sh
+
+test: setup
+	@sh .ci/debian-packages
+	@$(BIN)/python -m pytest
+
+quick: setup
+	@$(BIN)/python -m pytest -m 'not kernel and not e2e'
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: setup
+	@$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
