@@ -1,0 +1,32 @@
+"""Fixtures of the end-to-end tests: a sandbox, and a stack that must leave nothing behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import pytest
+
+from tests.e2e.sandbox import Sandbox, Stack, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path) as held:
+        yield held
+
+
+@pytest.fixture
+def stack(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A stack named after the test; taken down at its end, and then nothing may remain."""
+    name = f"t{crc32(request.node.nodeid.encode()):08x}"
+    directory = sandbox.directory / name
+    directory.mkdir()
+    made = Stack(sandbox, directory, name)
+    yield made
+    made("-p", name, "down", "-v", "-t", "0", "--remove-orphans", ok=False)
+    eventually(lambda: not made.remains(), what=f"nothing remains; now: {made.remains()}")

@@ -1,0 +1,69 @@
+"""What a test may leave behind on the machine, as a comparable snapshot."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Sets of names; two snapshots of a tidy session are equal."""
+
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    interfaces: frozenset[str]
+    processes: frozenset[str]
+    run_files: frozenset[str]
+
+    def added(self, later: Snapshot) -> dict[str, set[str]]:
+        """What `later` has and this one has not, by kind; empty kinds left out."""
+        differences = {
+            name: set(getattr(later, name) - getattr(self, name)) for name in self.__slots__
+        }
+        return {name: found for name, found in differences.items() if found}
+
+
+def mounts(pid: str = "self") -> frozenset[str]:
+    """Mount points of a mount namespace."""
+    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    return frozenset(line.split()[4] for line in lines)
+
+
+def cgroups(below: str = "pcompose") -> frozenset[str]:
+    """Directories of ours in every cgroup hierarchy."""
+    found: set[str] = set()
+    for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
+        ours = root / below
+        if ours.is_dir():
+            found |= {str(path) for path in ours.rglob("*") if path.is_dir()}
+    return frozenset(found)
+
+
+def processes() -> frozenset[str]:
+    """`pid command` of each supervisor, keeper and sandbox of ours."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if "pcompose-keeper" in words or "orchestrator.supervisor" in words:
+            found.add(f"{entry} {words}")
+    return frozenset(found)
+
+
+def take() -> Snapshot:
+    """The machine as it is now."""
+    run = Path("/run/pcompose")
+    return Snapshot(
+        mounts=mounts(),
+        cgroups=cgroups(),
+        interfaces=frozenset(name for _, name in socket.if_nameindex()),
+        processes=processes(),
+        run_files=frozenset(str(path) for path in run.rglob("*")) if run.is_dir() else frozenset(),
+    )
