@@ -1,0 +1,188 @@
+"""ControlClient: a command's end of `control.sock`, and the way to start a supervisor.
+
+Synchronous and quick to import: no anyio, no asyncio.  Knows the protocol, not what the supervisor
+does with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import events
+from orchestrator.errors import SupervisorError, from_json
+from orchestrator.linux import fds
+from orchestrator.supervisor.protocol import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from orchestrator.events import Sink
+    from orchestrator.state.layout import Layout
+
+_READY_FD = 3
+
+
+class ControlClient:
+    """One connection, one request."""
+
+    def __init__(self, channel: fds.Channel) -> None:
+        self._channel = channel
+
+    def fileno(self) -> int:
+        """For `select`: readable when a message or the end is there."""
+        return self._channel.fileno()
+
+    def request(self, method: str, *, fds: Sequence[int] = (), **params: Any) -> None:
+        """Send the request; SupervisorError when the supervisor is gone."""
+        self.send({"v": VERSION, "method": method, **params}, fds=fds)
+
+    def send(self, message: dict[str, Any], *, fds: Sequence[int] = ()) -> None:
+        """A message of a running request, such as {"signal": "SIGINT"}."""
+        try:
+            self._channel.send(message, fds)
+        except OSError as exc:
+            raise SupervisorError(f"the supervisor went away: {exc.strerror}") from exc
+
+    def receive(self) -> tuple[dict[str, Any], list[int]]:
+        """The next answer and its descriptors, which are the caller's; an error answer is raised,
+        the end of the connection is SupervisorError."""
+        try:
+            received = self._channel.receive()
+        except (OSError, ValueError) as exc:
+            raise SupervisorError(f"the supervisor went away: {exc}") from exc
+        if received is None:
+            raise SupervisorError(
+                "the supervisor went away before it had answered",
+                hint="run the command again; supervisor.log in the run directory may say why",
+            )
+        message, descriptors = received
+        if "error" in message:
+            for fd in descriptors:
+                os.close(fd)
+            raise from_json(message["error"])
+        return message, descriptors
+
+    def answers(self, sink: Sink) -> Iterator[tuple[dict[str, Any], list[int]]]:
+        """Answers up to and with the result; events go to `sink` and are not yielded."""
+        while True:
+            message, descriptors = self.receive()
+            if "event" in message:
+                sink(events.from_json(message))
+                continue
+            yield message, descriptors
+            if "result" in message:
+                return
+
+    def result(self, sink: Sink = events.ignore) -> dict[str, Any]:
+        """The result, after all events; raises the error the supervisor answered with."""
+        for message, descriptors in self.answers(sink):
+            for fd in descriptors:
+                os.close(fd)
+            if "result" in message:
+                return dict(message["result"])
+        raise AssertionError("answers() ends with a result or raises")
+
+    def close(self) -> None:
+        """End the connection: cancels what has not begun."""
+        self._channel.close()
+
+    def finish(self, *, timeout: float = 5.0) -> None:
+        """Close, and where nothing is left to keep, wait until the supervisor has ended with all
+        its files."""
+        import select
+        import socket
+
+        sock = socket.socket(fileno=os.dup(self._channel.fileno()))
+        try:
+            sock.shutdown(socket.SHUT_WR)
+            deadline = time.monotonic() + timeout
+            while select.select([sock], [], [], max(deadline - time.monotonic(), 0))[0]:
+                if not sock.recv(4096):
+                    break
+        except OSError:
+            pass  # it is gone: that is what was waited for
+        finally:
+            sock.close()
+            self.close()
+
+
+def supervisor_argv(layout: Layout, project: str) -> list[str]:
+    """The command that runs the supervisor of a project."""
+    return [sys.executable, "-m", "orchestrator.supervisor.main",
+            "--project", project, "--data", layout.data, "--run", layout.run]  # fmt: skip
+
+
+def supervisor_environment() -> dict[str, str]:
+    """The environment for it: the same package, whether installed or run from a checkout."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    others = os.environ.get("PYTHONPATH", "")
+    paths = [root, *(p for p in others.split(os.pathsep) if p and p != root)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def connect(layout: Layout, project: str) -> ControlClient | None:
+    """A connection to the running supervisor, None where there is none."""
+    try:
+        return ControlClient(fds.Channel(fds.connect(layout.control_socket(project))))
+    except OSError:
+        return None
+
+
+def open_client(layout: Layout, project: str, *, timeout: float = 10.0) -> ControlClient:
+    """A connection, with a supervisor started if none answers.  SupervisorError when it does not
+    come up."""
+    deadline = time.monotonic() + timeout
+    while True:
+        client = connect(layout, project)
+        if client is not None:
+            return client
+        if time.monotonic() > deadline:
+            raise SupervisorError(
+                f"the supervisor of project {project} does not answer",
+                hint=f"see {layout.supervisor_log(project)}",
+            )
+        if not _await_ready(*start(layout, project), deadline=deadline):
+            time.sleep(0.01)  # another one held the lock: it begins to listen, or ends, soon
+
+
+def start(layout: Layout, project: str) -> tuple[int, int]:
+    """Start a supervisor without waiting: (pid of a process that ends at once, a descriptor that
+    becomes readable when the supervisor listens or has ended).  For a head start while files are
+    read; `open_client` does it all."""
+    os.makedirs(layout.run_project(project), mode=0o700, exist_ok=True)
+    read_end, write_end = os.pipe()
+    argv = [*supervisor_argv(layout, project), "--ready", str(_READY_FD)]
+    log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        pid = os.posix_spawn(
+            argv[0], argv, supervisor_environment(), setsid=True,
+            setsigmask=[], setsigdef=[1, 2, 3, 13, 15],
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, write_end, _READY_FD),
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, layout.supervisor_log(project), log_flags, 0o600),
+            ],
+        )  # fmt: skip
+    except OSError as exc:
+        os.close(read_end)
+        raise SupervisorError(f"cannot start the supervisor: {exc.strerror}") from exc
+    finally:
+        os.close(write_end)
+    return pid, read_end
+
+
+def _await_ready(pid: int, ready: int, *, deadline: float) -> bool:
+    """Whether the supervisor that `start` started listens now."""
+    import select
+
+    try:
+        readable, _, _ = select.select([ready], [], [], max(deadline - time.monotonic(), 0))
+        is_ready = bool(readable) and os.read(ready, 1) != b""
+    finally:
+        os.close(ready)
+    os.waitpid(pid, 0 if readable else os.WNOHANG)  # it forks once and ends, or ends
+    return is_ready
