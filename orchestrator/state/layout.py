@@ -1,5 +1,8 @@
 """Where everything lies on disk: one function per kind of path; nothing is read or made here.
 
+A name that could lead out of its directory is refused (StateError): names come from files and
+command lines.
+
 `data` outlives a reboot ($PCOMPOSE_DATA, else /var/lib/pcompose or $XDG_DATA_HOME/pcompose);
 `run` need not ($PCOMPOSE_RUN, else /run/pcompose or $XDG_RUNTIME_DIR/pcompose).
 
@@ -21,6 +24,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+
+from orchestrator.errors import StateError
+
+
+def part(name: str) -> str:
+    """`name` if it can be one component of a path, else StateError."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > 200:
+        raise StateError(f"{name!r} cannot be the name of a file", hint="choose a plainer name")
+    return name
 
 
 def _root(variable: str, system: str, xdg: str, fallback: str) -> str:
@@ -57,7 +69,7 @@ class Layout:
         return f"{self.data}/projects"
 
     def project(self, name: str) -> str:
-        return f"{self.data}/projects/{name}"
+        return f"{self.data}/projects/{part(name)}"
 
     def project_lock(self, name: str) -> str:
         return f"{self.project(name)}/lock"
@@ -69,7 +81,7 @@ class Layout:
         return f"{self.project(project)}/containers"
 
     def container(self, project: str, id_: str) -> str:
-        return f"{self.project(project)}/containers/{id_}"
+        return f"{self.project(project)}/containers/{part(id_)}"
 
     def container_record(self, project: str, id_: str) -> str:
         return f"{self.container(project, id_)}/record.json"
@@ -90,13 +102,13 @@ class Layout:
         return f"{self.data}/networks/lock"
 
     def network_record(self, name: str) -> str:
-        return f"{self.data}/networks/{name}.json"
+        return f"{self.data}/networks/{part(name)}.json"
 
     def volumes(self) -> str:
         return f"{self.data}/volumes"
 
     def volume(self, name: str) -> str:
-        return f"{self.data}/volumes/{name}"
+        return f"{self.data}/volumes/{part(name)}"
 
     def volume_record(self, name: str) -> str:
         return f"{self.volume(name)}/volume.json"
@@ -108,7 +120,7 @@ class Layout:
         return f"{self.run}/projects"
 
     def run_project(self, name: str) -> str:
-        return f"{self.run}/projects/{name}"
+        return f"{self.run}/projects/{part(name)}"
 
     def control_socket(self, project: str) -> str:
         return f"{self.run_project(project)}/control.sock"
@@ -126,4 +138,4 @@ class Layout:
         return f"{self.run_project(project)}/keeper.lock"
 
     def container_run(self, project: str, id_: str) -> str:
-        return f"{self.run_project(project)}/c/{id_[:12]}"
+        return f"{self.run_project(project)}/c/{part(id_[:12])}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from types import NoneType
 from typing import Any, ClassVar, Literal, Self
 
 State = Literal["created", "running", "restarting", "exited", "dead"]
@@ -24,10 +26,29 @@ class _Record:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The record `to_json` made; keys of a later version are skipped.  KeyError and TypeError
-        where it is not one."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in data.items() if k in known})
+        """The record `to_json` made; keys of a later version are skipped.  TypeError where it is
+        not one: a key is missing or a value has another type than ours would have."""
+        kinds = _kinds(cls)
+        values = {k: v for k, v in data.items() if k in kinds}
+        for key, value in values.items():
+            if not isinstance(value, kinds[key]) or (value is True or value is False) is not (
+                kinds[key] is bool
+            ):
+                raise TypeError(f"{key} is not as it was written")
+        return cls(**values)
+
+
+@cache
+def _kinds(cls: type) -> dict[str, type | tuple[type, ...]]:
+    """What JSON gives for each field.  By the text of the annotation: `typing.get_type_hints` of
+    all records would cost a no-op `up` a few ms."""
+    return {f.name: _KINDS[str(f.type).partition("[")[0]] for f in fields(cls)}
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str, "State": str, "Health": str, "bool": bool, "int": int, "float": (int, float),
+    "int | None": (int, NoneType), "list": list, "dict": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
