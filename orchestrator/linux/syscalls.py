@@ -311,30 +311,34 @@ def setns(fd: int, flags: int = 0) -> None:
     _check(_setns(fd, flags))
 
 
-def clone(
-    flags: int = 0, *, cgroup_fd: int | None = None, pidfd: bool = False
-) -> tuple[int, int | None]:
-    """fork(2) with flags: `(0, None)` in the child; `(pid, pidfd or None)` in the parent.
+def clone(flags: int = 0, *, cgroup_fd: int | None = None) -> int:
+    """fork(2) with flags: 0 in the child, the pid in the parent.
 
     The child is a copy on its own stack, as after fork; it must end by exec or `os._exit`, and
     Python's own fork hooks have not run.  `cgroup_fd` is an open cgroup v2 directory the child is
     born in (Linux 5.7).  Where clone3(2) is not there, clone(2) does the same, but with `cgroup_fd`
-    or flags beyond 32 bits ENOSYS is raised.  The pidfd is CLOEXEC.
+    or flags beyond 32 bits ENOSYS is raised.
     """
-    descriptor = c_int(-1)
+    return _clone(flags, cgroup_fd, None)
+
+
+def clone_with_pidfd(flags: int = 0, *, cgroup_fd: int | None = None) -> tuple[int, int]:
+    """`clone` that gives (pid, pidfd) in the parent and (0, -1) in the child.  CLOEXEC."""
+    pidfd = c_int(-1)
+    pid = _clone(flags | CLONE_PIDFD, cgroup_fd, pidfd)
+    return pid, pidfd.value if pid else -1
+
+
+def _clone(flags: int, cgroup_fd: int | None, pidfd: c_int | None) -> int:
     if cgroup_fd is not None:
         flags |= CLONE_INTO_CGROUP
-    if pidfd:
-        flags |= CLONE_PIDFD
     args = _CloneArgs(flags=flags, exit_signal=SIGCHLD, cgroup=cgroup_fd or 0)
-    args.pidfd = ctypes.addressof(descriptor)
+    args.pidfd = 0 if pidfd is None else ctypes.addressof(pidfd)
     pid = _clone3(_NR_CLONE3, byref(args), ctypes.sizeof(args))
     if pid < 0 and ctypes.get_errno() == errno.ENOSYS and flags >> 32 == 0:
-        pid = _clone2(_NUMBER.get("clone", -1), flags | SIGCHLD, None, byref(descriptor), None,
-                      None)
-    if pid < 0:
-        raise _failure()
-    return int(pid), descriptor.value if pid and pidfd else None
+        where = None if pidfd is None else byref(pidfd)
+        pid = _clone2(_NUMBER.get("clone", -1), flags | SIGCHLD, None, where, None, None)
+    return int(_check(pid))
 
 
 def pidfd_open(pid: int) -> int:
