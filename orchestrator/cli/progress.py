@@ -1,0 +1,235 @@
+"""Progress events as lines: plain, live on a terminal, JSON, or not at all.
+
+Each renderer is a `Sink` with `close()`.  Knows events and a stream; starts nothing but the clock
+of the spinner.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from orchestrator.cli import terminal
+from orchestrator.events import Event, Progress, StateChanged, Warned
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+TICK = 0.1
+"""Seconds between two redraws, as docker compose."""
+
+Warn = Callable[[str], None]
+
+
+class Quiet:
+    """Nothing but warnings."""
+
+    def __init__(self, warn: Warn) -> None:
+        self._warn = warn
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._warn(event.message)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class Plain:
+    """One line per event, ` Container p-web-1 Starting `."""
+
+    def __init__(self, stream: TextIO, warn: Warn, *, prefix: str = "") -> None:
+        self._stream, self._warn, self._prefix = stream, warn, prefix
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._warn(event.message)
+        elif isinstance(event, Progress):
+            self._stream.write(plain_line(event, prefix=self._prefix) + "\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Every line is out already."""
+
+
+def plain_line(event: Progress, *, prefix: str = "") -> str:
+    """Prefix, id, text and details, each followed by one blank."""
+    return f"{prefix} {terminal.visible(event.id)} {event.text} {terminal.visible(event.details)}"
+
+
+class Json:
+    """One JSON object per event on the stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, event: Event) -> None:
+        data = json_line(event)
+        if data is not None:
+            self._stream.write(json.dumps(data) + "\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Every line is out already."""
+
+
+def json_line(event: Event) -> dict[str, object] | None:
+    """The fields docker compose gives; None for what is no progress."""
+    if isinstance(event, Warned):
+        return {"level": "warning", "message": event.message}
+    if isinstance(event, StateChanged):
+        return None
+    data: dict[str, object] = {"id": event.id, "status": event.status, "text": event.text}
+    if event.details:
+        data["details"] = event.details
+    if event.total:
+        percent = min(100, event.current * 100 // event.total)
+        data |= {"current": event.current, "total": event.total, "percent": percent}
+    return data
+
+
+class Row:
+    """One resource on the live display."""
+
+    __slots__ = ("began", "ended", "event")
+
+    def __init__(self, event: Progress, now: float) -> None:
+        self.event, self.began = event, now
+        self.ended: float | None = None
+
+    def update(self, event: Progress, now: float) -> None:
+        """Take the latest event; the clock stops while nothing is going on."""
+        if event.status == "Working" and self.ended is not None:
+            self.began, self.ended = now, None
+        elif event.status != "Working" and self.ended is None:
+            self.ended = now
+        self.event = event
+
+
+def frame(
+    rows: list[Row], *, operation: str, now: float, width: int, height: int, colour: bool
+) -> list[str]:
+    """The lines of the live display, none wider than `width` and no more than `height`."""
+    done = sum(row.event.status != "Working" for row in rows)
+    head = terminal.cut(f"[+] {operation} {done}/{len(rows)}", width)
+    room = max(1, height - 2)
+    shown = rows if len(rows) <= room else _most_alive(rows, room - 1)
+    lines = [terminal.paint(head, terminal.BLUE if colour and done == len(rows) else "")]
+    name_width = max((len(terminal.visible(r.event.id)) for r in shown), default=0)
+    text_width = max((len(_text(r.event)) for r in shown), default=0)
+    lines += [
+        _row_line(r, now=now, width=width, columns=(name_width, text_width), colour=colour)
+        for r in shown
+    ]
+    if len(shown) < len(rows):
+        lines.append(terminal.cut(f" ... {len(rows) - len(shown)} more", width))
+    return lines
+
+
+def _most_alive(rows: list[Row], room: int) -> list[Row]:
+    """What still works comes first; the order of appearance is kept."""
+    ranked = sorted(rows, key=lambda r: (r.event.status == "Done", -r.began))[: max(1, room)]
+    return [r for r in rows if r in ranked]
+
+
+def _text(event: Progress) -> str:
+    return " ".join(filter(None, (event.text, terminal.visible(event.details))))
+
+
+_SIGNS = {
+    "Done": ("✔", terminal.GREEN),
+    "Warning": ("!", terminal.YELLOW),
+    "Error": ("✘", terminal.RED),
+}
+
+
+def _row_line(row: Row, *, now: float, width: int, columns: tuple[int, int], colour: bool) -> str:
+    seconds = (row.ended if row.ended is not None else now) - row.began
+    turn = SPINNER[int(seconds / TICK) % len(SPINNER)]
+    sign, shade = _SIGNS.get(row.event.status, (turn, terminal.CYAN))
+    body = f"{terminal.visible(row.event.id):{columns[0]}}  {_text(row.event):{columns[1]}}"
+    clock = f"{seconds:.1f}s"
+    body = terminal.cut(body, width - len(clock) - 5)
+    shade = shade if colour else ""
+    return f" {terminal.paint(sign, shade)} {body} {terminal.paint(clock, shade):>{len(clock)}}"
+
+
+class Live:
+    """The live display: one line per resource, drawn again ten times a second."""
+
+    def __init__(
+        self, stream: TextIO, warn: Warn, *, operation: str, colour: bool,
+        clock: Callable[[], float] = time.monotonic, ticking: bool = True,
+    ) -> None:  # fmt: skip
+        self._stream, self._warn, self._clock = stream, warn, clock
+        self._operation, self._colour = operation, colour
+        self._rows: dict[str, Row] = {}
+        self._drawn = 0
+        self._last = 0.0
+        self._lock = _thread.allocate_lock()
+        self._stop = _thread.allocate_lock()
+        self._ended = _thread.allocate_lock()
+        self._ticking = ticking
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, Warned):
+                self._erase()
+                self._warn(event.message)
+            elif isinstance(event, Progress):
+                self._take(event)
+                if self._clock() - self._last < TICK:
+                    return  # forty services start in a blink: the next tick draws them all
+            else:
+                return
+            self._draw()
+
+    def _take(self, event: Progress) -> None:
+        now = self._clock()
+        row = self._rows.get(event.id)
+        if row is None:
+            if not self._rows and self._ticking:
+                self._start_clock()
+            row = self._rows[event.id] = Row(event, now)
+        row.update(event, now)
+
+    def _start_clock(self) -> None:
+        self._stop.acquire()
+        self._ended.acquire()
+        _thread.start_new_thread(self._tick, ())
+
+    def _tick(self) -> None:
+        try:
+            while not self._stop.acquire(timeout=TICK):
+                with self._lock:
+                    self._draw()
+        finally:
+            self._ended.release()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._stream.write(f"\x1b[{self._drawn}A\r\x1b[J")
+            self._drawn = 0
+
+    def _draw(self) -> None:
+        if not self._rows:
+            return
+        self._last = self._clock()
+        width, height = terminal.size(self._stream.fileno())
+        lines = frame(list(self._rows.values()), operation=self._operation, now=self._last,
+                      width=width, height=height, colour=self._colour)  # fmt: skip
+        self._erase()
+        self._stream.write("".join(line + "\n" for line in lines))
+        self._stream.flush()
+        self._drawn = len(lines)
+
+    def close(self) -> None:
+        """Stop the clock and leave the last picture on the screen."""
+        if self._rows and self._ticking:
+            self._stop.release()
+            self._ended.acquire()
+        with self._lock:
+            self._draw()
+        self._rows.clear()
+        self._drawn = 0

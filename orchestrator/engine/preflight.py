@@ -1,0 +1,138 @@
+"""What is asked of the machine before anything is made: ports, bind sources, names.
+
+A fault found here leaves no half-made resource.  What is asked may change a moment later: the
+supervisor meets the same faults again and reports them in the same words.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestrator.engine.mounting import looks_like_a_file, may_create_source
+from orchestrator.errors import NetworkError, PortInUseError, SpecError
+from orchestrator.linux import procfs
+from orchestrator.runtime.spec import ContainerSpec, PublishedPort
+from orchestrator.spec.model import Project, Service, VolumeMount
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A host port that one of our own containers holds and is about to let go."""
+
+    protocol: str
+    port: int
+
+
+def check_bind_sources(project: Project, services: Iterable[str]) -> None:
+    """SpecError with every bind source that is missing and must not be made."""
+    problems = []
+    for name in services:
+        for number, volume in enumerate(project.services[name].volumes):
+            message = _source_fault(volume)
+            if message is not None:
+                mark = project.mark("services", name, "volumes", number)
+                problems.append((str(mark or ""), *message))
+    if problems:
+        raise SpecError(problems[0][1], hint=problems[0][2], problems=tuple(problems))
+
+
+def _source_fault(volume: VolumeMount) -> tuple[str, str] | None:
+    source = volume.source
+    if volume.type != "bind" or source is None or os.path.lexists(source):
+        return None
+    if may_create_source(volume):
+        return None
+    if not volume.create_host_path:
+        return f"bind source {source} does not exist, and create_host_path is false", \
+               f"make it: mkdir -p {source}"
+    named = source if looks_like_a_file(source) else volume.target
+    return f"bind source {source} does not exist, and {os.path.basename(named)} looks like a file, " \
+           "so no directory is made in its place", "create the file, or make the directory yourself"
+
+
+def check_ports(specs: Iterable[ContainerSpec], *, released: Iterable[Held] = ()) -> None:
+    """PortInUseError where a fixed host port is held by somebody else, or is wanted twice."""
+    free = set(released)
+    seen: dict[tuple[str, int], tuple[str, PublishedPort]] = {}
+    for spec in specs:
+        for port in spec.ports:
+            if port.first == 0 or port.first != port.last:
+                continue
+            _check_twice(spec, port, seen)
+            if Held(port.protocol, port.first) not in free:
+                _check_free(spec, port)
+
+
+def _check_twice(
+    spec: ContainerSpec, port: PublishedPort,
+    seen: dict[tuple[str, int], tuple[str, PublishedPort]],
+) -> None:  # fmt: skip
+    other = seen.setdefault((port.protocol, port.first), (spec.name, port))
+    same = other[1].host_ip == port.host_ip or "0.0.0.0" in (other[1].host_ip, port.host_ip)
+    if other[1] is port or not same:
+        return
+    where = f" ({port.origin})" if port.origin else ""
+    raise PortInUseError(
+        f"port {port.first}/{port.protocol} is published by both {other[0]} and {spec.name}{where}",
+        hint="give one of them another port, or a range such as 8000-8010 for replicas",
+    )
+
+
+def _check_free(spec: ContainerSpec, port: PublishedPort) -> None:
+    family = _socket.AF_INET6 if ":" in port.host_ip else _socket.AF_INET
+    kind = _socket.SOCK_STREAM if port.protocol == "tcp" else _socket.SOCK_DGRAM
+    sock = _socket.socket(family, kind | _socket.SOCK_CLOEXEC)
+    try:
+        if port.protocol == "tcp":  # else a connection in TIME_WAIT would look like a holder
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        if family == _socket.AF_INET6:
+            sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+        sock.bind((port.host_ip, port.first))
+        if port.protocol == "tcp":  # with SO_REUSEADDR only listen(2) meets another listener
+            sock.listen(1)
+    except OSError as exc:
+        raise _port_fault(spec, port, exc) from exc
+    finally:
+        sock.close()
+
+
+def _port_fault(spec: ContainerSpec, port: PublishedPort, exc: OSError) -> NetworkError:
+    what = f"cannot publish {port.host_ip}:{port.first}/{port.protocol} for {spec.name}"
+    where = f" ({port.origin})" if port.origin else ""
+    if exc.errno == errno.EADDRINUSE:
+        return PortInUseError(
+            f"{what}: {_holder(port)}{where}",
+            hint="end that process, or publish another port",
+        )
+    if exc.errno == errno.EADDRNOTAVAIL:
+        return NetworkError(f"{what}: this machine has no address {port.host_ip}{where}")
+    return NetworkError(f"{what}: {exc.strerror}{where}")
+
+
+def _holder(port: PublishedPort) -> str:
+    holder = procfs.port_holder(port.protocol, port.host_ip, port.first)
+    if holder is None or not holder[0]:
+        return "the port is in use already"
+    pid, command = holder
+    words = command.split()
+    if "orchestrator.supervisor.main" in words and "--project" in words[:-1]:
+        return f"the port is held by project {words[words.index('--project') + 1]} (pid {pid})"
+    return f"the port is held by pid {pid} ({command})"
+
+
+def check_names(project: Project, services: Iterable[str], *, taken: dict[str, str]) -> None:
+    """SpecError where a `container_name` belongs to a container of another project.  `taken` maps
+    names to projects."""
+    for name in services:
+        service: Service = project.services[name]
+        owner = taken.get(service.container_name or "")
+        if owner is not None and owner != project.name:
+            mark = project.mark("services", name, "container_name")
+            raise SpecError(
+                f"container name {service.container_name} is in use by project {owner}",
+                where=str(mark or ""), hint="choose another name, or leave container_name out",
+            )  # fmt: skip

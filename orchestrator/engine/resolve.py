@@ -1,0 +1,346 @@
+"""Service, image configuration, addresses and paths -> ContainerSpec.
+
+Pure; the only place where words of the Compose specification become words of the runtime.  Must not
+read files, ask the kernel or choose anything random: whoever calls has done that.
+"""
+
+from __future__ import annotations
+
+import _signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator import names
+from orchestrator.engine.mounting import Mounting
+from orchestrator.errors import SpecError
+from orchestrator.image.config import ImageConfig
+from orchestrator.linux import caps
+from orchestrator.runtime import spec as runtime
+from orchestrator.spec.model import Port, Project, Service, ServiceNetwork
+from orchestrator.state.layout import Layout
+from orchestrator.state.records import NetworkRecord
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+GRACE = 10.0
+"""Seconds between the stop signal and SIGKILL where nothing is said."""
+UNLIMITED = 1 << 62
+RestartPolicy = Literal["no", "always", "on-failure", "unless-stopped"]
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the container is."""
+
+    id: str
+    name: str
+    index: int
+    oneoff: bool = False
+    remove_on_exit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What is needed of an image."""
+
+    config: ImageConfig
+    layers: tuple[str, ...]
+    """Unpacked lower directories, top first."""
+    host_usr: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One network and the address the container has on it."""
+
+    network: NetworkRecord
+    address: str
+    mac: str
+
+
+def resolve(
+    service: Service, *, project: Project, identity: Identity, image: ImageFacts,
+    mounting: Mounting, attachments: Sequence[Attachment], layout: Layout,
+    labels: Mapping[str, str], use_aliases: bool = True,
+) -> runtime.ContainerSpec:  # fmt: skip
+    """The whole container.  SpecError with the place where the service contradicts the image."""
+    config = image.config
+    hostname = service.hostname or names.short(identity.id)
+    policy, retries = restart_policy(service.restart)
+    logging = _log_limits(service, project)
+    return runtime.ContainerSpec(
+        id=identity.id,
+        name=identity.name,
+        project=project.name,
+        service=service.name,
+        index=identity.index,
+        oneoff=identity.oneoff,
+        remove_on_exit=identity.remove_on_exit,
+        argv=argv(service, config, project=project),
+        environment=environment(service, config, hostname=hostname),
+        cwd=service.working_dir or config.working_dir or "/",
+        user=service.user or config.user,
+        group_add=service.group_add,
+        hostname=hostname,
+        domainname=service.domainname or "",
+        rootfs=_rootfs(image, project=project.name, id_=identity.id, layout=layout),
+        mounts=mounting.mounts,
+        read_only=service.read_only,
+        shm_size=service.shm_size or 64 << 20,
+        init=bool(service.init),
+        tty=service.tty,
+        stdin_open=service.stdin_open,
+        capabilities=capabilities(service, project=project),
+        rlimits=tuple((u.name, u.soft, u.hard) for u in service.ulimits),
+        oom_score_adj=service.oom_score_adj,
+        resources=_resources(service),
+        endpoints=endpoints(service, identity, attachments, use_aliases=use_aliases),
+        hosts=service.extra_hosts,
+        dns=service.dns,
+        dns_search=service.dns_search,
+        dns_opt=service.dns_opt,
+        ports=ports(service, project=project),
+        stop_signal=_stop_signal(service, config, project=project),
+        stop_grace_period=GRACE if service.stop_grace_period is None else service.stop_grace_period,
+        restart=policy,
+        restart_retries=retries,
+        healthcheck=healthcheck(service, config, project=project),
+        log_max_size=logging[0],
+        log_max_files=logging[1],
+        labels=dict(labels),
+        origin=project.where("services", service.name),
+    )  # fmt: skip
+
+
+def argv(service: Service, config: ImageConfig, *, project: Project) -> tuple[str, ...]:
+    """An `entrypoint` of the service also discards the image's CMD; an empty `command` clears it."""
+    if service.entrypoint is not None:
+        words = service.entrypoint + (service.command or ())
+    else:
+        words = config.entrypoint + (config.command if service.command is None else service.command)
+    if not words:
+        raise _fault(project, service, "command",
+                     f"service {service.name} has no command: image {service.image} sets none",
+                     hint="add `command:` to the service")  # fmt: skip
+    return words
+
+
+def environment(service: Service, config: ImageConfig, *, hostname: str) -> dict[str, str]:
+    """Defaults, then the image's variables, then the service's; a name without a value takes the
+    image's variable away."""
+    found = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    if service.tty:
+        found["TERM"] = "xterm"
+    found.update(config.env)
+    for name, value in service.environment.items():
+        if value is None:
+            found.pop(name, None)
+        else:
+            found[name] = value
+    return found
+
+
+def _rootfs(image: ImageFacts, *, project: str, id_: str, layout: Layout) -> runtime.Rootfs:
+    directory = layout.container(project, id_)
+    return runtime.Rootfs(
+        lowers=image.layers, upper=f"{directory}/upper", work=f"{directory}/work",
+        target=f"{directory}/root", host_usr=image.host_usr,
+    )  # fmt: skip
+
+
+def _positive(value: int | None) -> int | None:
+    return value if value is not None and value > 0 else None
+
+
+def _resources(service: Service) -> runtime.Resources:
+    return runtime.Resources(
+        memory=_positive(service.mem_limit), cpus=service.cpus or None,
+        pids=_positive(service.pids_limit),
+    )  # fmt: skip
+
+
+def capabilities(service: Service, *, project: Project) -> tuple[str, ...]:
+    """The default set with `cap_add` and `cap_drop`, as Docker reads them: `ALL` to add means all
+    but the dropped ones, `ALL` to drop means only the added ones."""
+    added = _capability_names(service, "cap_add", service.cap_add, project)
+    dropped = _capability_names(service, "cap_drop", service.cap_drop, project)
+    if "ALL" in added:
+        kept = set(caps.NAMES) - dropped
+    elif "ALL" in dropped:
+        kept = added
+    else:
+        kept = (set(caps.DEFAULT) | added) - dropped
+    return tuple(name for name in caps.NAMES if name in kept)
+
+
+def _capability_names(
+    service: Service, key: str, words: Sequence[str], project: Project
+) -> set[str]:
+    found = set()
+    for number, word in enumerate(words):
+        name = word.upper()
+        if name != "ALL" and not name.startswith("CAP_"):
+            name = f"CAP_{name}"
+        if name != "ALL" and name not in caps.NAMES:
+            raise _fault(project, service, key, f"unknown capability {word!r}", item=number,
+                         hint=_near(name, caps.NAMES))  # fmt: skip
+        found.add(name)
+    return found
+
+
+def _near(word: str, choices: Sequence[str]) -> str | None:
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, choices, n=1)
+    return f"did you mean {found[0]}?" if found else None
+
+
+def restart_policy(text: str) -> tuple[RestartPolicy, int]:
+    """`on-failure:5` -> ("on-failure", 5)."""
+    word, _, count = text.partition(":")
+    if word == "always" or word == "unless-stopped":
+        return word, 0
+    if word == "on-failure":
+        return word, int(count) if count.isdigit() else 0
+    return "no", 0
+
+
+def healthcheck(
+    service: Service, config: ImageConfig, *, project: Project
+) -> runtime.Healthcheck | None:
+    """The service's probe, each field it leaves out taken from the image, then from the default."""
+    own, inherited = service.healthcheck, config.healthcheck
+    test = (own.test if own is not None and own.test is not None else None) or (
+        inherited.test if inherited is not None else None
+    )
+    if not test or test[0] == "NONE" or (own is not None and own.disable):
+        return None
+    said = {}
+    for name in ("interval", "timeout", "retries", "start_period", "start_interval"):
+        value = getattr(own, name, None)
+        value = getattr(inherited, name, None) if value is None else value
+        if value is not None:
+            said[name] = value
+    origin = project.where("services", service.name, "healthcheck") if own is not None else ""
+    return runtime.Healthcheck(
+        test=test, origin=origin or f"HEALTHCHECK of image {service.image}", **said
+    )
+
+
+def ports(service: Service, *, project: Project) -> tuple[runtime.PublishedPort, ...]:
+    """The published ports; an open host port is 0, 0."""
+    return tuple(
+        _port(port, project.where("services", service.name, "ports", number))
+        for number, port in enumerate(service.ports)
+    )
+
+
+def _port(port: Port, origin: str) -> runtime.PublishedPort:
+    low, _, high = (port.published or "0").partition("-")
+    return runtime.PublishedPort(
+        target=port.target, protocol=port.protocol, host_ip=port.host_ip or "0.0.0.0",
+        first=int(low), last=int(high or low), origin=origin,
+    )  # fmt: skip
+
+
+def endpoints(
+    service: Service, identity: Identity, attachments: Sequence[Attachment], *, use_aliases: bool
+) -> tuple[runtime.Endpoint, ...]:
+    """eth0, eth1, … in the order of attachment; the way out leads through the first network that
+    has one."""
+    found = []
+    way_out = next((a.network.key for a in attachments if not a.network.internal), None)
+    for number, attachment in enumerate(attachments):
+        network = attachment.network
+        said = service.networks.get(network.key) or ServiceNetwork(network=network.key)
+        gateway = network.gateway if network.key == way_out else None
+        found.append(
+            runtime.Endpoint(
+                network=network.name, key=network.key, bridge=network.bridge,
+                interface=f"eth{number}", address=attachment.address,
+                prefix=int(network.subnet.rpartition("/")[2]),
+                mac=said.mac_address or attachment.mac, gateway=gateway,
+                names=_names(service, said, identity, use_aliases=use_aliases),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _names(
+    service: Service, said: ServiceNetwork, identity: Identity, *, use_aliases: bool
+) -> tuple[str, ...]:
+    shared = (service.name, *said.aliases) if use_aliases else ()
+    return tuple(dict.fromkeys((identity.name, *shared, names.short(identity.id))))
+
+
+def _stop_signal(service: Service, config: ImageConfig, *, project: Project) -> str:
+    text = service.stop_signal or config.stop_signal or "SIGTERM"
+    name = signal_name(text)
+    if name is None:
+        raise _fault(project, service, "stop_signal", f"unknown signal {text!r}")
+    return name
+
+
+def signal_name(text: str) -> str | None:
+    """`term`, `15` and `SIGTERM` -> `SIGTERM`; `RTMIN+3` -> `SIGRTMIN+3`; None: no such signal."""
+    if text.isdigit():
+        return _signal_of_number(int(text))
+    name = text.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    base, plus, offset = name.partition("+")
+    if plus:
+        valid = base == "SIGRTMIN" and offset.isdigit() and int(offset) <= 30
+        return name if valid else None
+    return name if isinstance(getattr(_signal, name, None), int) and "_" not in name else None
+
+
+def _signal_of_number(number: int) -> str | None:
+    if not 0 < number < 65:
+        return None
+    for name in sorted(dir(_signal)):
+        if name.startswith("SIG") and "_" not in name and getattr(_signal, name) == number:
+            return name
+    return f"SIGRTMIN+{number - _signal.SIGRTMIN}" if number > _signal.SIGRTMIN else None
+
+
+def _log_limits(service: Service, project: Project) -> tuple[int, int]:
+    """(bytes of one file, number of files)."""
+    options = service.logging.options if service.logging is not None else {}
+    size, files = _LOG_DEFAULT
+    if "max-size" in options:
+        size = _size(options["max-size"]) or _bad_log_option(project, service, "max-size")
+    if "max-file" in options:
+        text = options["max-file"]
+        files = int(text) if text.isdigit() and int(text) > 0 else _bad_log_option(
+            project, service, "max-file")  # fmt: skip
+    return size, files
+
+
+def _bad_log_option(project: Project, service: Service, key: str) -> int:
+    value = service.logging.options[key] if service.logging is not None else ""
+    raise _fault(project, service, "logging", f"bad {key} {value!r} of service {service.name}")
+
+
+def _size(text: str) -> int:
+    """`10m`, `1g`, `4096`; 0 where it is none; -1 is without end."""
+    if text == "-1":
+        return UNLIMITED
+    number = text.strip().lower().removesuffix("b")
+    unit = number[-1:] if not number[-1:].isdigit() else ""
+    digits = number.removesuffix(unit) if unit else number
+    if unit not in _UNITS or not digits.isdigit():
+        return 0
+    return int(digits) * _UNITS[unit]
+
+
+_LOG_DEFAULT = (20 << 20, 3)
+
+
+def _fault(
+    project: Project, service: Service, key: str, message: str, *, item: int | None = None,
+    hint: str | None = None,
+) -> SpecError:  # fmt: skip
+    path: tuple[str | int, ...] = ("services", service.name, key)
+    mark = project.mark(*path, *(() if item is None else (item,)))
+    return SpecError(message, hint=hint, where="" if mark is None else str(mark))

@@ -1,0 +1,152 @@
+"""From jobs to effects: a supervisor is there, gets the jobs, and its events reach a Sink.
+
+A `Submission` can be waited for, or polled beside other sources.  Closing it cancels what has not
+begun.  Decides nothing about the jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from orchestrator import events
+from orchestrator.errors import SupervisorError, from_json
+from orchestrator.events import Sink
+from orchestrator.state.layout import Layout
+from orchestrator.supervisor import client, protocol
+
+PATIENCE = 10.0
+"""Seconds a supervisor may take to listen."""
+
+
+class HeadStart:
+    """A supervisor that starts while files are read."""
+
+    def __init__(self, layout: Layout, project: str) -> None:
+        self._layout, self._project = layout, project
+        self._starting: tuple[int, int] | None = None
+
+    def begin(self) -> None:
+        """Start one unless one answers; does not wait."""
+        if self._starting is None and not os.path.exists(
+            self._layout.control_socket(self._project)
+        ):
+            self._starting = client.start(self._layout, self._project)
+
+    def connect(self) -> client.ControlClient:
+        """A connection; starts what `begin` has not."""
+        if self._starting is not None:
+            self._await()
+        return client.open_client(self._layout, self._project)
+
+    def _await(self) -> None:
+        assert self._starting is not None
+        pid, ready = self._starting
+        self._starting = None
+        try:
+            select.select([ready], [], [], PATIENCE)
+        finally:
+            os.close(ready)
+        os.waitpid(pid, os.WNOHANG)
+
+    def abandon(self) -> None:
+        """There is nothing to do after all: let the supervisor end, unless it keeps something."""
+        if self._starting is None:
+            return
+        self._await()
+        found = client.connect(self._layout, self._project)
+        if found is not None:
+            found.finish(timeout=PATIENCE)
+
+
+Tty = Callable[[int], None]
+"""Gets the master of a container's pty."""
+
+
+class Submission:
+    """Jobs on their way."""
+
+    def __init__(
+        self, connection: client.ControlClient, jobs: Sequence[protocol.Job], *, lock: int,
+        sink: Sink, stdio: int | None = None, streams: Sequence[int] = (), tty: Tty | None = None,
+    ) -> None:  # fmt: skip
+        self._client, self._sink, self._tty = connection, sink, tty
+        self.is_done = False
+        extra = {} if stdio is None else {"stdio": stdio}
+        connection.request(
+            "execute", jobs=[protocol.job_to_json(job) for job in jobs], fds=[lock, *streams],
+            **extra,
+        )  # fmt: skip
+
+    def fileno(self) -> int:
+        """Readable when there is something to `step` over."""
+        return self._client.fileno()
+
+    def step(self) -> None:
+        """Handle what has arrived; raises the error that ended the jobs."""
+        for message, fds in self._client.pending():
+            self._handle(message, fds)
+
+    def wait(self, *, deadline: float | None = None) -> bool:
+        """Until all is done; False when `deadline` (monotonic) passed first."""
+        while not self.is_done:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and (left <= 0 or not select.select([self], [], [], left)[0]):
+                return False
+            self._handle(*self._client.receive())
+        return True
+
+    def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
+        if "error" in message:
+            raise from_json(message["error"])
+        if "event" in message:
+            self._sink(events.from_json(message))
+        elif "tty" in message and self._tty is not None and len(fds) == 1:
+            self._tty(fds.pop())
+        elif "result" in message:
+            self.is_done = True
+        for fd in fds:
+            os.close(fd)
+
+    def close(self) -> None:
+        """End the connection; what has not begun will not."""
+        self._client.close()
+
+    def finish(self) -> None:
+        """Close, and see a supervisor off that has nothing left to keep."""
+        self._client.finish()
+
+
+def run(
+    head: HeadStart, jobs: Sequence[protocol.Job], *, lock: int, sink: Sink,
+    last: bool = False,
+) -> None:  # fmt: skip
+    """Do the jobs and return when they are done.  With `last` also wait until a supervisor that
+    keeps nothing any more has ended."""
+    submission = Submission(head.connect(), jobs, lock=lock, sink=sink)
+    try:
+        submission.wait()
+    except BaseException:
+        submission.close()
+        raise
+    if last:
+        submission.finish()
+    else:
+        submission.close()
+
+
+def request(layout: Layout, project: str, method: str, **params: object) -> dict[str, object] | None:
+    """The answer of the running supervisor; None where none runs."""
+    connection = client.connect(layout, project)
+    if connection is None:
+        return None
+    try:
+        connection.request(method, **params)
+        return connection.result()
+    except SupervisorError:
+        return None
+    finally:
+        connection.close()
