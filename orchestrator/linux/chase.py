@@ -17,10 +17,11 @@ from orchestrator.linux import syscalls
 _MAX_LINKS = 40  # as the kernel's MAXSYMLINKS
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _RACES = 128  # EAGAIN: somebody renamed just then, and the kernel could not vouch for a `..`
+_NEW = os.O_CREAT | os.O_EXCL
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def open_in_root(root_fd: int, path: str, flags: int = os.O_PATH, *, mode: int = 0o600) -> int:
+def open_inside(root_fd: int, path: str, flags: int = os.O_PATH, *, mode: int = 0o600) -> int:
     """Open `path` as a process would whose root directory is `root_fd`; CLOEXEC.
 
     Errors as of open(2).  With O_NOFOLLOW a link at the end is not followed (with O_PATH it is
@@ -32,32 +33,38 @@ def open_in_root(root_fd: int, path: str, flags: int = os.O_PATH, *, mode: int =
                                     mode=mode if flags & os.O_CREAT else 0)
         except OSError as exc:
             if exc.errno == errno.ENOSYS:
-                return walk_in_root(root_fd, path, flags, mode=mode)
+                return walk_inside(root_fd, path, flags, mode=mode)
             if exc.errno != errno.EAGAIN:
                 raise
-    return walk_in_root(root_fd, path, flags, mode=mode)
+    return walk_inside(root_fd, path, flags, mode=mode)
 
 
-def make_directories_in_root(root_fd: int, path: str, *, mode: int = 0o755) -> int:
+def open_or_make(root_fd: int, path: str, *, directory: bool) -> int:
+    """What is at `path`, opened with O_PATH for something to be mounted on it; a directory (0755)
+    or an empty file (0644), and its parents, are made where nothing is."""
+    return make_directories(root_fd, path) if directory else make_file(root_fd, path)
+
+
+def make_directories(root_fd: int, path: str, *, mode: int = 0o755) -> int:
     """The directory at `path` opened with O_PATH, made where it is missing, parents too.
 
     `mode` is what the made directories get, less the umask.  A link that leads nowhere is followed
     and its target made, inside the root.  NotADirectoryError if something else is in the way.
     """
     try:
-        return open_in_root(root_fd, path, _DIRECTORY)
+        return open_inside(root_fd, path, _DIRECTORY)
     except FileNotFoundError:
         return _make_directories(root_fd, path, mode=mode)
 
 
-def make_file_in_root(root_fd: int, path: str, *, mode: int = 0o644) -> int:
+def make_file(root_fd: int, path: str, *, mode: int = 0o644) -> int:
     """What is at `path`, opened with O_PATH; an empty file of `mode` and its parents are made if
     nothing is there.  IsADirectoryError if a directory is there."""
     try:
-        fd = open_in_root(root_fd, path, os.O_PATH)
+        fd = open_inside(root_fd, path, os.O_PATH)
     except FileNotFoundError:
         parent, _ = os.path.split(path.rstrip("/"))
-        os.close(make_directories_in_root(root_fd, parent))
+        os.close(make_directories(root_fd, parent))
         fd = _create(root_fd, path, mode=mode)
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         os.close(fd)
@@ -65,8 +72,8 @@ def make_file_in_root(root_fd: int, path: str, *, mode: int = 0o644) -> int:
     return fd
 
 
-def walk_in_root(root_fd: int, path: str, flags: int, *, mode: int = 0o600) -> int:
-    """`open_in_root` without openat2(2).
+def walk_inside(root_fd: int, path: str, flags: int, *, mode: int = 0o600) -> int:
+    """`open_inside` without openat2(2).
 
     Every directory on the way is held open and `..` goes back to the one we came through, so
     moving directories about meanwhile leads nowhere but into the root.
@@ -108,7 +115,9 @@ class _Way:
                 fd = self._last(name, flags, mode)
                 if fd is not None:
                     return fd
-        return os.open(".", flags & ~(os.O_CREAT | os.O_EXCL) | os.O_CLOEXEC, dir_fd=self.held[-1])
+        if flags & os.O_CREAT:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return os.open(".", flags | os.O_CLOEXEC, dir_fd=self.held[-1])
 
     def _back(self) -> None:
         if len(self.held) > 1:
@@ -129,7 +138,7 @@ class _Way:
 
     def _last(self, name: str, flags: int, mode: int) -> int | None:
         """Open the last component; None if it is a link, whose target is now what is to go."""
-        if not flags & os.O_NOFOLLOW and not flags & os.O_CREAT & flags & os.O_EXCL:
+        if not flags & os.O_NOFOLLOW and flags & _NEW != _NEW:
             link = self._link(name)
             if link is not None:
                 self._follow(link)
@@ -167,7 +176,7 @@ def _make_directories(root_fd: int, path: str, *, mode: int) -> int:
         name = rest.pop()
         here = os.path.join(done, name)
         try:
-            os.close(open_in_root(root_fd, here, _DIRECTORY))
+            os.close(open_inside(root_fd, here, _DIRECTORY))
             done = here
             continue
         except FileNotFoundError:
@@ -180,12 +189,12 @@ def _make_directories(root_fd: int, path: str, *, mode: int) -> int:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         done = "/" if link.startswith("/") else done
         rest += _components(link)
-    return open_in_root(root_fd, done, _DIRECTORY)
+    return open_inside(root_fd, done, _DIRECTORY)
 
 
 def _make_directory(root_fd: int, parent: str, name: str, *, mode: int) -> str | None:
     """Make it; if a link that leads nowhere has the name, what it says."""
-    fd = open_in_root(root_fd, parent, _DIRECTORY)
+    fd = open_inside(root_fd, parent, _DIRECTORY)
     try:
         os.mkdir(name, mode, dir_fd=fd)
     except FileExistsError:
@@ -202,5 +211,5 @@ def _make_directory(root_fd: int, parent: str, name: str, *, mode: int) -> str |
 
 def _create(root_fd: int, path: str, *, mode: int) -> int:
     """The file a process in the root would create; a link that leads nowhere leads to it."""
-    os.close(open_in_root(root_fd, path, os.O_CREAT | os.O_WRONLY | os.O_NOCTTY, mode=mode))
-    return open_in_root(root_fd, path, os.O_PATH)
+    os.close(open_inside(root_fd, path, os.O_CREAT | os.O_WRONLY | os.O_NOCTTY, mode=mode))
+    return open_inside(root_fd, path, os.O_PATH)
