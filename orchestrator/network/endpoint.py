@@ -1,0 +1,172 @@
+"""The ends of a container's networks: veth pairs, addresses, the way out, and the DNS sockets.
+
+One synchronous call puts everything into the network namespace of a container whose PID 1 waits.
+Host-side names come from the container's id, so whoever knows the id can remove them: no state.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+from collections.abc import Iterable, Sequence
+from typing import NoReturn, Protocol
+
+from orchestrator.errors import NetworkError
+from orchestrator.linux import netlink, syscalls
+
+DNS_ADDRESS = "127.0.0.11"
+_DNS_PORT = 53
+_BACKLOG = 128
+
+
+class Link(Protocol):
+    """One attachment; `runtime.spec.Endpoint` is one."""
+
+    @property
+    def bridge(self) -> str: ...
+    @property
+    def interface(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def prefix(self) -> int: ...
+    @property
+    def mac(self) -> str: ...
+    @property
+    def gateway(self) -> str | None: ...
+
+
+def host_interface(container: str, index: int) -> str:
+    """The host's end of the container's link `index` (0 to 99): 15 characters at most."""
+    return f"pv{container[:10]}-{index}"
+
+
+def attach(
+    pid: int, links: Sequence[Link], *, container: str, dns: bool = True
+) -> list[socket.socket]:
+    """Give the process `pid`, which is in a fresh network namespace, its loopback and its links;
+    with `dns` the result is [UDP socket, TCP listener] on 127.0.0.11:53 in there, non-blocking,
+    owned by the caller.  Links of that container that are left from before are replaced.
+    NetworkError names what failed; then nothing is left on the host."""
+    try:
+        with netlink.Netlink() as sock, open(f"/proc/{pid}/ns/net", "rb", buffering=0) as netns:
+            _create_pairs(sock, links, container=container, netns=netns.fileno())
+            try:
+                return _configure(netns.fileno(), links, dns=dns)
+            except BaseException:
+                _delete(sock, [host_interface(container, n) for n in range(len(links))])
+                raise
+    except OSError as exc:
+        what = f" {exc.filename}" if exc.filename else ""
+        raise NetworkError(
+            f"cannot attach container {container[:12]} to its networks:{what}: {exc.strerror}"
+        ) from exc
+
+
+def _create_pairs(
+    sock: netlink.Netlink, links: Sequence[Link], *, container: str, netns: int
+) -> None:
+    messages = []
+    for index, link in enumerate(links):
+        bridge = netlink.get_link(sock, link.bridge)
+        messages.append(netlink.create_veth(
+            host_interface(container, index), master=bridge.index, mtu=bridge.mtu,
+            peer=link.interface, peer_mac=link.mac, peer_netns=netns,
+        ))  # fmt: skip
+    names = [message.subject for message in messages]
+    try:
+        sock.run(messages)
+    except OSError as exc:
+        _delete(sock, names)
+        if exc.errno != errno.EEXIST:
+            raise
+        sock.run(messages)
+
+
+def _configure(netns: int, links: Sequence[Link], *, dns: bool) -> list[socket.socket]:
+    """Inside the namespace: the calling thread goes there and comes back."""
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.setns(netns, syscalls.CLONE_NEWNET)
+        try:
+            with netlink.Netlink() as sock:
+                sock.run(_inside(links))
+            return _open_dns_sockets() if dns else []
+        finally:
+            _return(own)
+    finally:
+        os.close(own)
+
+
+def _return(own: int) -> None:
+    try:
+        syscalls.setns(own, syscalls.CLONE_NEWNET)
+    except OSError:
+        _die()
+
+
+def _die() -> NoReturn:
+    # A thread that stays in a container's namespace would do everything else in there too.  The
+    # keeper starts another supervisor.
+    os.write(2, b"cannot return from the network namespace of a container\n")
+    os._exit(70)
+
+
+def _inside(links: Sequence[Link]) -> list[netlink.Message]:
+    messages = [netlink.set_link("lo", up=True)]
+    for link in links:
+        index = socket.if_nametoindex(link.interface)
+        # Before it goes up, else the address is there already.
+        messages.append(netlink.set_link(link.interface, ipv6_address=False))
+        messages.append(netlink.set_link(link.interface, up=True))
+        messages.append(netlink.add_address(index, link.address, link.prefix))
+        if link.gateway is not None:
+            messages.append(netlink.add_default_route(link.gateway, index))
+    return messages
+
+
+def _open_dns_sockets() -> list[socket.socket]:
+    opened = []
+    try:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
+            opened.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((DNS_ADDRESS, _DNS_PORT))
+        opened[1].listen(_BACKLOG)
+    except BaseException:
+        for sock in opened:
+            sock.close()
+        raise
+    return opened
+
+
+def detach(container: str) -> None:
+    """Remove the container's links.  Idempotent; NetworkError where the kernel refuses."""
+    detach_all([container])
+
+
+def detach_all(containers: Iterable[str]) -> None:
+    """Remove the links of many containers at once: the kernel then waits for its readers once, not
+    once per link.  Those that went with their namespace are no error."""
+    prefixes = tuple(host_interface(id_, 0)[:-1] for id_ in containers)
+    try:
+        names = [name for _, name in socket.if_nameindex() if name.startswith(prefixes)]
+        if names:
+            with netlink.Netlink() as sock:
+                _delete(sock, names)
+    except OSError as exc:
+        raise NetworkError(f"cannot remove links of containers: {exc.strerror}") from exc
+
+
+def _delete(sock: netlink.Netlink, names: list[str]) -> None:
+    """One link by name; several by making them a group of a number nobody else has."""
+    if len(names) < 2:
+        sock.run([netlink.delete_link(name) for name in names])
+        return
+    group = secrets.randbits(31) | 1 << 30
+    gone = (errno.ENODEV,)
+    sock.run([netlink.set_link(name, group=group, accept=gone) for name in names])
+    sock.run([netlink.delete_group(group)])
