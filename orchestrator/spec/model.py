@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestrator.spec.node import Node
 from orchestrator.spec.tree import Mark, Marks, Path, nearest
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
@@ -210,6 +211,10 @@ class Project:
     warnings: tuple[str, ...] = ()
     marks: Marks = field(default_factory=dict)
     """Where each value was written, by its path in the canonical tree."""
+    tree: Node | None = field(default=None, compare=False, repr=False)
+    """The canonical tree itself, for `dump`; None for a project that was not loaded."""
+    incomplete: Mapping[str, tuple[tuple[str, str, str | None], ...]] = field(default_factory=dict)
+    """Disabled services that cannot be used as they are (an env file is missing): the problems."""
 
     def mark(self, *path: str | int) -> Mark | None:
         """Where the value at `path` (or its nearest ancestor) was written."""

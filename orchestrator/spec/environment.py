@@ -1,0 +1,84 @@
+"""Environment of the services: `env_file` merged under `environment`, names without a value
+filled in from the project's variables.
+
+Reads the env files; knows nothing of the process environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.errors import SpecError
+from orchestrator.spec import dotenv, inputs
+from orchestrator.spec.node import Node
+from orchestrator.spec.report import Report
+
+
+def resolve(service: Node, variables: Mapping[str, str]) -> Node:
+    """The service with entries of `environment` that have no value filled in."""
+    environment = service.get("environment")
+    if environment is None or not environment.entries:
+        return service
+    entries = {
+        name: child.copy(variables.get(name)) if child.value is None else child
+        for name, child in environment.entries.items()
+    }
+    return service.copy({**service.entries, "environment": environment.copy(entries)})
+
+
+def merge_files(name: str, service: Node, variables: Mapping[str, str], report: Report) -> Node:
+    """The service with `env_file` read and merged under `environment`; the key is gone."""
+    files = service.get("env_file")
+    if files is None:
+        return service
+    given = service.get("environment") or service.copy({})
+    own = {key: str(c.value) for key, c in given.entries.items() if c.value is not None}
+    found: dict[str, Node] = {}
+    for index, item in enumerate(files.items):
+        path = f"services.{name}.env_file.{index}"
+        _read(item, path, {**own, **variables}, found, report)
+    entries = {key: node for key, node in service.entries.items() if key != "env_file"}
+    found.update(given.entries)
+    entries["environment"] = given.copy(found)
+    return service.copy(entries)
+
+
+def _read(
+    item: Node, where: str, known: Mapping[str, str], found: dict[str, Node], report: Report
+) -> None:
+    path = str(item.entries["path"].value)
+    required = item.get("required")
+    form = item.get("format")
+    if form is not None and form.value not in ("", "raw"):
+        report.add(form, f"{where}.format: must be raw, not {form.value!r}")
+        return
+    if required is not None and required.value is False and not inputs.os.path.exists(path):
+        return
+
+    def lookup(name: str) -> str | None:
+        value = known.get(name)
+        if value is None and name in found:
+            return str(found[name].value)
+        return value
+
+    try:
+        text = inputs.read_text(path, missing="no such env file")
+        raw = form is not None and form.value == "raw"
+        entries = (
+            dotenv.parse_raw(text, lookup=lookup)
+            if raw
+            else dotenv.parse(text, lookup=lookup, missing=lambda name: _unset(name, report))
+        )
+    except SpecError as exc:
+        report.add(item, f"{where}: {exc.message}", hint="`required: false` lets it be missing")
+        return
+    except dotenv.DotenvError as exc:
+        report.add(Node(None, path, exc.line, 1), exc.message)
+        return
+    for entry in entries:
+        if entry.value is not None:
+            found[entry.name] = Node(entry.value, path, entry.line, 1)
+
+
+def _unset(name: str, report: Report) -> None:
+    report.warn(f'The "{name}" variable is not set. Defaulting to a blank string.')

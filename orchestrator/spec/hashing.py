@@ -1,0 +1,80 @@
+"""What makes two containers of a service, two networks or two volumes the same.
+
+A tree holds everything that reaches the container, in one normal form; its hash is kept in the
+label of the container.  Left out is what only says when and how many: `scale`, `depends_on`,
+`profiles`, `pull_policy`, `attach` and the waiting for a stop.  Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from orchestrator.spec.model import Network, Service, Volume
+
+VERSION = 1
+"""Part of every tree: raise it when a field changes its meaning, never for a new field whose
+default means what was before (defaults are left out)."""
+
+EXCLUDED = frozenset({"name", "scale", "depends_on", "profiles", "pull_policy", "attach"})
+_UNORDERED = frozenset({"cap_add", "cap_drop", "group_add", "expose"})
+
+
+def config_tree(service: Service) -> dict[str, Any]:
+    """Everything of the service that its containers see, as JSON data; empty values left out."""
+    tree: dict[str, Any] = {"version": VERSION}
+    for name, default in _defaults(Service):
+        value = getattr(service, name)
+        if name not in EXCLUDED and value != default:
+            tree[name] = _data(value, ordered=name not in _UNORDERED)
+    return {key: value for key, value in sorted(tree.items()) if value not in ({}, [])}
+
+
+def network_tree(network: Network) -> dict[str, Any]:
+    """What cannot change without making the network anew."""
+    return {
+        "version": VERSION, "driver": network.driver or "bridge", "internal": network.internal,
+        "labels": dict(sorted(network.labels.items())), "ipam": [_data(p) for p in network.ipam],
+    }  # fmt: skip
+
+
+def volume_tree(volume: Volume) -> dict[str, Any]:
+    """What cannot change without making the volume anew."""
+    return {
+        "version": VERSION, "driver": volume.driver or "local",
+        "labels": dict(sorted(volume.labels.items())),
+    }  # fmt: skip
+
+
+def config_hash(tree: Mapping[str, Any]) -> str:
+    """64 hexadecimal digits for a tree, whatever the order of its keys."""
+    import json
+    from hashlib import sha256
+
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _data(value: Any, *, ordered: bool = True) -> Any:
+    """Plain JSON data of a value of the model; fields with their default are left out."""
+    if isinstance(value, Mapping):
+        return {key: _data(value[key]) for key in sorted(value)}
+    if isinstance(value, tuple):
+        items = [_data(item) for item in value]
+        return items if ordered else sorted(items)
+    if hasattr(value, "__dataclass_fields__"):
+        return {
+            name: _data(getattr(value, name)) for name, default in _defaults(type(value))
+            if getattr(value, name) != default
+        }  # fmt: skip
+    return value
+
+
+def _defaults(cls: Any) -> list[tuple[str, object]]:
+    """(field, default) of a dataclass; a field without one is never equal to its default."""
+    found: list[tuple[str, object]] = []
+    for item in fields(cls):
+        factory: Any = item.default_factory  # a callable or the marker for none
+        found.append((item.name, factory() if callable(factory) else item.default))
+    return found

@@ -1,0 +1,208 @@
+"""What is to be loaded: files, working directory, environment, profiles, name.
+
+Follows the precedence of the Compose specification: flags, then the process environment, then the
+env files.  Reads directories and env files; parses no YAML.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from orchestrator import names
+from orchestrator.errors import SpecError
+from orchestrator.spec import dotenv
+
+MAIN_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_FILES = (
+    "compose.override.yml", "compose.override.yaml",
+    "docker-compose.override.yml", "docker-compose.override.yaml",
+)  # fmt: skip
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What the command line says about the project; nothing said: found by the rules."""
+
+    files: tuple[str, ...] = ()
+    """-f; `-` is standard input.  Relative to `cwd`."""
+    project_directory: str | None = None
+    project_name: str | None = None
+    env_files: tuple[str, ...] = ()
+    """--env-file."""
+    profiles: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """The process environment; COMPOSE_* are read from it."""
+    cwd: str = ""
+    """Empty: the working directory of the process."""
+    stdin: BinaryIO | None = None
+    cache_dir: str | None = None
+    """Remembers which trees are valid; None: validate always."""
+    lenient: bool = False
+    """Keys that do not work yet become warnings (for `config`)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Inputs:
+    """What `gather` found."""
+
+    files: tuple[str, ...]
+    working_dir: str
+    environment: dict[str, str]
+    """The variables templates see; the process environment wins over env files."""
+    env_files: tuple[str, ...]
+    profiles: tuple[str, ...]
+    warnings: list[str]
+
+
+def gather(options: LoadOptions) -> Inputs:
+    """Files, environment and directory of the project.  Raises SpecError."""
+    cwd = os.path.abspath(options.cwd or os.getcwd())
+    warnings: list[str] = []
+    environ = dict(options.environ)
+    environ.setdefault("PWD", cwd)
+    guess = _directory(options, list(options.files), cwd)
+    environment, _ = _environment(options, environ, guess or cwd, cwd)
+    files = _files(options, environment, cwd, warnings)
+    working_dir = _directory(options, files, cwd) or cwd
+    if working_dir != (guess or cwd):
+        environment, _ = _environment(options, environ, working_dir, cwd)
+    environment, env_files = _environment(options, environ, working_dir, cwd)
+    return Inputs(
+        files=tuple(files), working_dir=working_dir, environment=environment,
+        env_files=tuple(env_files), profiles=_profiles(options, environment), warnings=warnings,
+    )  # fmt: skip
+
+
+def _directory(options: LoadOptions, files: list[str], cwd: str) -> str | None:
+    if options.project_directory:
+        return os.path.abspath(os.path.join(cwd, options.project_directory))
+    for file in files:
+        if file != STDIN:
+            return os.path.dirname(os.path.abspath(os.path.join(cwd, file)))
+    return None
+
+
+def _files(
+    options: LoadOptions, environment: Mapping[str, str], cwd: str, warnings: list[str]
+) -> list[str]:
+    listed = list(options.files)
+    if not listed and environment.get("COMPOSE_FILE"):
+        separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+        listed = [part for part in environment["COMPOSE_FILE"].split(separator) if part]
+    if not listed:
+        return discover(cwd, warnings)
+    files = [f if f == STDIN else os.path.abspath(os.path.join(cwd, f)) for f in listed]
+    if files.count(STDIN) > 1:
+        raise SpecError("standard input can be given only once")
+    for file in files:
+        if file != STDIN and not os.path.exists(file):
+            raise SpecError(f"no such file: {file}", hint="check -f or COMPOSE_FILE")
+    return files
+
+
+def discover(start: str, warnings: list[str]) -> list[str]:
+    """The Compose file in `start` or the nearest directory above, and its override file."""
+    directory = start
+    while True:
+        present = _present(directory, MAIN_FILES)
+        if present:
+            break
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            raise SpecError(
+                f"no {MAIN_FILES[0]} in {start} or a directory above",
+                hint="give the file with -f, or change to the project's directory",
+            )
+        directory = parent
+    files = [_chosen(present, "config files", warnings)]
+    overrides = _present(directory, OVERRIDE_FILES)
+    if overrides:
+        files.append(_chosen(overrides, "override files", warnings))
+    return files
+
+
+def _present(directory: str, wanted: tuple[str, ...]) -> list[str]:
+    paths = [os.path.join(directory, name) for name in wanted]
+    return [path for path in paths if os.path.isfile(path)]
+
+
+def _chosen(present: list[str], kind: str, warnings: list[str]) -> str:
+    if len(present) > 1:
+        warnings.append(f"Found multiple {kind} with supported names: {', '.join(present)}")
+        warnings.append(f"Using {present[0]}")
+    return present[0]
+
+
+def _environment(
+    options: LoadOptions, environ: Mapping[str, str], working_dir: str, cwd: str
+) -> tuple[dict[str, str], list[str]]:
+    """(variables, env files read); the process environment wins."""
+    wanted = list(options.env_files)
+    if not wanted and environ.get("COMPOSE_ENV_FILES"):
+        wanted = [part for part in environ["COMPOSE_ENV_FILES"].split(",") if part]
+    paths = [os.path.abspath(os.path.join(cwd, path)) for path in wanted]
+    if not paths and not _is_true(environ.get("COMPOSE_DISABLE_ENV_FILE", "")):
+        default = os.path.join(working_dir, ".env")
+        paths = [default] if os.path.exists(default) else []
+    found: dict[str, str] = {}
+    for path in paths:
+        found.update(_read(path, {**found, **environ}))
+    return {**found, **environ}, paths if wanted else []
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in ("1", "t", "true")
+
+
+def _read(path: str, known: Mapping[str, str]) -> dict[str, str]:
+    if path == os.devnull:
+        return {}
+    text = read_text(path, missing="couldn't find env file")
+    try:
+        entries = dotenv.parse(text, lookup=known.get)
+    except dotenv.DotenvError as exc:
+        raise SpecError(exc.message, where=f"{path}:{exc.line}:1") from exc
+    return {entry.name: entry.value for entry in entries if entry.value is not None}
+
+
+def read_text(path: str, *, missing: str) -> str:
+    """A text file in UTF-8; SpecError with the words of `missing` when there is none."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except FileNotFoundError as exc:
+        raise SpecError(f"{missing}: {path}") from exc
+    except UnicodeDecodeError as exc:
+        raise SpecError(f"{path} is not UTF-8 text") from exc
+    except OSError as exc:
+        raise SpecError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def _profiles(options: LoadOptions, environment: Mapping[str, str]) -> tuple[str, ...]:
+    if options.profiles:
+        return options.profiles
+    parts = environment.get("COMPOSE_PROFILES", "").split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def project_name(
+    options: LoadOptions, environment: Mapping[str, str], *, written: str, working_dir: str
+) -> str:
+    """The name by precedence: -p, COMPOSE_PROJECT_NAME, `written` (top-level `name`), directory."""
+    given = options.project_name or environment.get("COMPOSE_PROJECT_NAME")
+    if given:
+        if not names.is_project_name(given):
+            raise SpecError(
+                f"invalid project name {given!r}",
+                hint="it has only lower-case letters, digits, `-` and `_`, and begins with a "
+                "letter or digit",
+            )
+        return given
+    name = names.normalise_project_name(written or os.path.basename(working_dir))
+    if not name:
+        raise SpecError("the project has no name", hint="give one with -p or a top-level `name:`")
+    return name

@@ -1,0 +1,58 @@
+"""Report: gathers what is wrong with the files, so that all of it is told at once.
+
+Knows how a place is written for the reader; does not decide what is wrong.
+"""
+
+from __future__ import annotations
+
+from orchestrator.errors import SpecError
+from orchestrator.spec.node import Node
+
+Problem = tuple[str, str, str | None]
+"""(where, message, hint)"""
+
+AT_MOST = 50
+"""Problems told at once; more than that hides the first one."""
+
+
+class Report:
+    """Problems and warnings of one load; files are named relative to `root`."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root.rstrip("/") + "/"
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+
+    def place(self, node: Node | None) -> str:
+        """`compose.yaml:14:5`, or nothing for a value nobody wrote."""
+        if node is None or not node.line:
+            return ""
+        return f"{self.shown(node.file)}:{node.line}:{node.column}"
+
+    def shown(self, file: str) -> str:
+        """The file's name as the reader knows it."""
+        return "<stdin>" if file == "-" else file.removeprefix(self._root)
+
+    def add(self, node: Node | None, message: str, *, hint: str | None = None) -> None:
+        problem = (self.place(node), message, hint)
+        if problem not in self.problems[-AT_MOST:]:
+            self.problems.append(problem)
+
+    def warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    def check(self) -> None:
+        """Raises SpecError with all problems so far, in the order of their places."""
+        if not self.problems:
+            return
+        shown = sorted(self.problems, key=_position)[:AT_MOST]
+        if len(self.problems) > AT_MOST:
+            shown.append(("", f"and {len(self.problems) - AT_MOST} more problems", None))
+        raise SpecError("", problems=tuple(shown))
+
+
+def _position(problem: Problem) -> tuple[str, int, int]:
+    file, _, rest = problem[0].partition(":")
+    line, _, column = rest.partition(":")
+    return file, int(line or 0), int(column) if column.isdigit() else 0

@@ -1,0 +1,102 @@
+"""Which services a command works on: profiles, names on the command line, dependencies.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from orchestrator.errors import SpecError
+from orchestrator.spec.model import Project, Service
+from orchestrator.spec.suggestion import nearest_name
+
+
+def by_profile(
+    services: Mapping[str, Service], active: Iterable[str]
+) -> tuple[dict[str, Service], dict[str, Service]]:
+    """(enabled, disabled); a service without profiles is always enabled, `*` enables all."""
+    profiles = set(active)
+    enabled = {
+        name: service for name, service in services.items()
+        if not service.profiles or "*" in profiles or profiles.intersection(service.profiles)
+    }  # fmt: skip
+    return enabled, {name: s for name, s in services.items() if name not in enabled}
+
+
+def select(project: Project, services: Iterable[str], *, with_dependencies: bool) -> Project:
+    """The project reduced to the named services (none named: all enabled ones).
+
+    A named service enables its profiles.  With dependencies, everything they need comes along,
+    optional ones where they are enabled.  Networks and volumes nobody uses are left out.
+    Raises SpecError for a service that does not exist or that cannot run.
+    """
+    wanted = list(services)
+    if not wanted:
+        return _trimmed(project)
+    project = _with_profiles_of(project, wanted)
+    names = _matching(project, wanted)
+    for name in names:
+        _demand(project, name)
+    if with_dependencies:
+        names = _closure(project, names)
+    chosen = {name: s for name, s in project.services.items() if name in names}
+    rest = {name: s for name, s in project.services.items() if name not in names}
+    return _trimmed(replace(project, services=chosen, disabled={**project.disabled, **rest}))
+
+
+def _with_profiles_of(project: Project, wanted: list[str]) -> Project:
+    added = [
+        profile for name in wanted if name in project.disabled
+        for profile in project.disabled[name].profiles
+    ]  # fmt: skip
+    if not added:
+        return project
+    active = tuple(dict.fromkeys((*project.profiles, *added)))
+    every = {**project.services, **project.disabled}
+    enabled, disabled = by_profile({name: every[name] for name in sorted(every)}, active)
+    return replace(project, services=enabled, disabled=disabled, profiles=active)
+
+
+def _matching(project: Project, wanted: list[str]) -> list[str]:
+    names: list[str] = []
+    for pattern in wanted:
+        if not any(c in pattern for c in "*?["):
+            names.append(pattern)
+            continue
+        from fnmatch import fnmatchcase  # only for patterns
+
+        found = [name for name in project.services if fnmatchcase(name, pattern)]
+        names += found or [pattern]
+    return names
+
+
+def _demand(project: Project, name: str) -> None:
+    """SpecError unless the service exists, is enabled and complete."""
+    if name not in project.services:
+        near = nearest_name(name, {**project.services, **project.disabled})
+        hint = f"did you mean `{near}`?" if near else None
+        raise SpecError(f"no such service: {name}", hint=hint)
+    if name in project.incomplete:
+        raise SpecError("", problems=project.incomplete[name])
+
+
+def _closure(project: Project, names: list[str]) -> list[str]:
+    found = list(dict.fromkeys(names))
+    for name in found:  # grows while it is walked
+        for other, dependency in project.services[name].depends_on.items():
+            if other in found:
+                continue
+            if other in project.services or dependency.required:
+                _demand(project, other)
+                found.append(other)
+    return found
+
+
+def _trimmed(project: Project) -> Project:
+    services = project.services.values()
+    networks = {key for service in services for key in service.networks}
+    volumes = {mount.source for s in services for mount in s.volumes if mount.type == "volume"}
+    return replace(
+        project,
+        networks={key: n for key, n in project.networks.items() if key in networks},
+        volumes={key: v for key, v in project.volumes.items() if key in volumes},
+    )
