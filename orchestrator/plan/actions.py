@@ -80,6 +80,18 @@ class StopContainer(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KillContainer(Action):
+    """Send a signal to PID 1; nothing is waited for."""
+
+    service: str
+    container: str
+    signal: str = "SIGKILL"
+
+    def __str__(self) -> str:
+        return f"KillContainer {self.subject} {self.signal}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveContainer(Action):
     """Remove a stopped container: root, logs, records."""
 
@@ -87,6 +99,8 @@ class RemoveContainer(Action):
     container: str
     volumes: bool = False
     """Also its anonymous volumes."""
+    force: bool = False
+    """Whatever it is: a leftover without a record may even have a process."""
 
     def __str__(self) -> str:
         words = f"RemoveContainer {self.subject} {short(self.container)}"

@@ -43,13 +43,29 @@ class Plan:
             lines.append(f"[{after}] -> #{node.number} {node.action}")
         return "\n".join(lines)
 
+    def reasons(self) -> tuple[str, ...]:
+        """Why services are recreated, once each: `recreate web: environment.LOG_LEVEL "info" ->
+        "debug" (compose.yaml:14)`."""
+        from orchestrator.plan.actions import CreateContainer
+
+        found = {
+            f"recreate {n.action.service}: {n.action.cause}": None
+            for n in self.nodes
+            if isinstance(n.action, CreateContainer) and n.action.replaces
+        }
+        return tuple(found)
+
     def to_json(self) -> list[dict[str, Any]]:  # JSON has no narrower type
         """For `plan --format json`."""
         from dataclasses import asdict
 
         return [
-            {"number": n.number, "after": list(n.after), "action": type(n.action).__name__,
-             **asdict(n.action)}
+            {
+                "number": n.number,
+                "after": list(n.after),
+                "action": type(n.action).__name__,
+                **asdict(n.action),
+            }
             for n in self.nodes
         ]
 

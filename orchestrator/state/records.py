@@ -28,7 +28,7 @@ class _Record:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The record `to_json` made; keys of a later version are skipped.  TypeError where it is
         not one: a key is missing or a value has another type than ours would have."""
-        kinds = _kinds(cls)
+        kinds = _kinds(cls)  # type: ignore[arg-type]  # mypy: type[Self] is no Hashable
         values = {k: v for k, v in data.items() if k in kinds}
         for key, value in values.items():
             if not isinstance(value, kinds[key]) or (value is True or value is False) is not (

@@ -3,7 +3,8 @@
 A write is a temporary file in the same directory and a rename, so a reader sees the old record
 or the new one and never half of one.  There is no fsync: what it would protect against is a power
 cut, and after a power cut the processes that the records speak of are gone anyway.  A record that
-cannot be read is `StateError` here, a broken leftover to `observe`, and removed by the next command.
+cannot be read is `StateError` here, a broken leftover to `observe`, and removed by the next up or
+down.
 
 Knows the paths of `layout` and the shapes of `records`; knows nothing of plans or processes other
 than who holds a lock.

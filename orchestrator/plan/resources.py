@@ -1,0 +1,169 @@
+"""Which networks and volumes the selected services need, and what has to be done about them.
+
+Decisions only; `diff` turns them into actions.  A network whose configuration changed is made
+again, and with it every container on it: a container carries its addresses in its record, which is
+never rewritten.  A volume is never touched once it exists: data is worth more than its options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from orchestrator.errors import PlanError
+from orchestrator.names import resource_name
+from orchestrator.plan.explain import explain_trees
+from orchestrator.spec import hashing
+from orchestrator.spec.model import Network, Project, Volume
+from orchestrator.state.observed import Observed, ObservedNetwork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A network or volume that has to be made."""
+
+    key: str
+    name: str
+    cause: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Resources:
+    """What is to be done before containers are made."""
+
+    create_networks: list[Wanted] = field(default_factory=list)
+    renew_networks: list[Wanted] = field(default_factory=list)
+    """Diverged: remove, then create."""
+    stale: dict[str, str] = field(default_factory=dict)
+    """Name of a network -> why containers that were made for it have to be made again."""
+    create_volumes: list[Wanted] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def needed(
+    project: Project, observed: Observed, services: Iterable[str], *, keep: bool
+) -> Resources:
+    """The networks and volumes of `services`.  `keep` (--no-recreate): what exists stays as it is.
+    PlanError naming every external one that does not exist."""
+    chosen = list(services)
+    found = Resources()
+    missing = [
+        *_networks(project, observed, chosen, found, keep=keep),
+        *_volumes(project, observed, chosen, found),
+    ]
+    if missing:
+        raise PlanError(
+            "\n".join(missing),
+            hint="make it first, or remove `external: true` so that this project makes it",
+        )
+    return found
+
+
+def network_of(project: Project, key: str) -> Network:
+    """The top-level network; `default` need not be declared."""
+    declared = project.networks.get(key)
+    return declared or Network(key=key, name=resource_name(project.name, key))
+
+
+def volume_of(project: Project, key: str) -> Volume:
+    """The top-level volume."""
+    return project.volumes.get(key) or Volume(key=key, name=resource_name(project.name, key))
+
+
+def _networks(
+    project: Project, observed: Observed, services: list[str], found: Resources, *, keep: bool
+) -> Iterator[str]:
+    keys = {key for name in services for key in project.services[name].networks}
+    for key in sorted(keys):
+        network = network_of(project, key)
+        there = observed.networks.get(network.name)
+        if there is None and network.external:
+            yield _absent("network", network.name, project.where("networks", key))
+        elif there is None:
+            _missing_network(network, observed, found, keep=keep)
+        elif not there.exists:
+            cause = "its interface is gone"
+            found.create_networks.append(Wanted(key=key, name=network.name, cause=cause))
+        elif not network.external:
+            _existing_network(project, network, there, found, keep=keep)
+
+
+def _missing_network(network: Network, observed: Observed, found: Resources, *, keep: bool) -> None:
+    wanted = Wanted(key=network.key, name=network.name, cause="missing")
+    found.create_networks.append(wanted)
+    used = any(network.name in c.record.networks.values() for c in observed.containers)
+    if used and not keep:
+        found.stale[network.name] = f"network {network.name} was lost"
+
+
+def _existing_network(
+    project: Project, network: Network, there: ObservedNetwork, found: Resources, *, keep: bool
+) -> None:
+    name, record = network.name, there.record
+    if record.project != project.name:
+        found.warnings.append(_foreign("network", name, record.project))
+        return
+    changes = _network_changes(project, network, there)
+    if not changes:
+        return
+    others = {key.partition("/")[0] for key in record.leases if "/" in key} - {project.name}
+    if others or keep:
+        why = f"project {', '.join(sorted(others))} uses it too" if others else "--no-recreate"
+        found.warnings.append(f"network {name} stays as it is ({why}): {', '.join(changes)}")
+        return
+    cause = ", ".join(changes)
+    found.renew_networks.append(Wanted(key=network.key, name=name, cause=cause))
+    found.stale[name] = f"network {name}: {cause}"
+
+
+def _network_changes(project: Project, network: Network, there: ObservedNetwork) -> list[str]:
+    tree = hashing.network_tree(network)
+    if hashing.config_hash(tree) == there.record.config_hash:
+        return []
+
+    def where(*path: str | int) -> str:
+        return project.where("networks", network.key, *path)
+
+    return explain_trees(there.record.config, tree, where=where)
+
+
+def _volumes(
+    project: Project, observed: Observed, services: list[str], found: Resources
+) -> Iterator[str]:
+    keys = {
+        mount.source
+        for name in services
+        for mount in project.services[name].volumes
+        if mount.type == "volume" and mount.source is not None
+    }
+    for key in sorted(keys):
+        volume = volume_of(project, key)
+        there = observed.volumes.get(volume.name)
+        if there is None and volume.external:
+            yield _absent("volume", volume.name, project.where("volumes", key))
+        elif there is None:
+            found.create_volumes.append(Wanted(key=key, name=volume.name, cause="missing"))
+        elif volume.external:
+            continue
+        elif there.project != project.name:
+            found.warnings.append(_foreign("volume", volume.name, there.project))
+        elif there.config_hash != hashing.config_hash(hashing.volume_tree(volume)):
+            found.warnings.append(
+                f"volume {volume.name} stays as it is, though its configuration changed"
+                f"{_at(project.where('volumes', key))}; remove it to have it made again"
+            )
+
+
+def _absent(kind: str, name: str, where: str) -> str:
+    return f"external {kind} {name} does not exist{_at(where)}"
+
+
+def _foreign(kind: str, name: str, owner: str) -> str:
+    return (
+        f"{kind} {name} was made by project {owner} and is used as it is; "
+        "say `external: true` if that is meant"
+    )
+
+
+def _at(where: str) -> str:
+    return f" ({where})" if where else ""
