@@ -16,6 +16,7 @@ from orchestrator import names
 from orchestrator.engine.resolve import Attachment
 from orchestrator.errors import NetworkError, SpecError
 from orchestrator.network import ipam
+from orchestrator.plan import resources
 from orchestrator.spec import hashing
 from orchestrator.spec.model import Network, Project, Service
 from orchestrator.state import store
@@ -57,7 +58,7 @@ def allocate(
         known = _records(layout)
         before = dict(known)
         for key in create:
-            network = project.networks[key]
+            network = resources.network_of(project, key)
             known[network.name] = _network(
                 network, project=project, known=known, routes=routes, labels=labels(network)
             )
@@ -90,7 +91,9 @@ def _network(
     bridge = names.bridge_interface(network.name)
     others = [r for r in known.values() if r.name != network.name]
     former = known.get(network.name)
-    taken = [IPv4Network(r.subnet) for r in others] + routes()
+    # the route of a bridge that is about to be made again is our own
+    own = None if former is None else IPv4Network(former.subnet)
+    taken = [IPv4Network(r.subnet) for r in others] + [r for r in routes() if r != own]
     subnet = _subnet(network, project=project, others=others, taken=taken, former=former)
     leases = former.leases if former is not None and former.subnet == str(subnet) else {}
     return NetworkRecord(
@@ -162,7 +165,7 @@ def _attach(
 ) -> None:  # fmt: skip
     found = []
     for key, said in wanted.service.networks.items():
-        name = project.networks[key].name
+        name = resources.network_of(project, key).name
         if name not in known:
             raise NetworkError(
                 f"network {name} declared as external, but could not be found",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.plan import resources
 from orchestrator.runtime.spec import Mount
 from orchestrator.spec.model import Project, Service, VolumeMount
 from orchestrator.state.layout import Layout
@@ -48,7 +49,7 @@ def mounting(
         if volume.type == "volume" and volume.source is None:
             anonymous[volume.target] = inherited.get(volume.target) or new_name()
         elif volume.type == "volume":
-            named[volume.target] = project.volumes[volume.source or ""].name
+            named[volume.target] = resources.volume_of(project, volume.source or "").name
         name = anonymous.get(volume.target) or named.get(volume.target)
         mounts.append(_mount(volume, layout=layout, name=name, origin=origin))
     mounts += [_tmpfs(text, project.where("services", service.name, "tmpfs"))

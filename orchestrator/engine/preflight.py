@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from orchestrator.engine.mounting import looks_like_a_file, may_create_source
 from orchestrator.errors import NetworkError, PortInUseError, SpecError
 from orchestrator.linux import procfs
-from orchestrator.runtime.spec import ContainerSpec, PublishedPort
+from orchestrator.runtime.spec import PublishedPort
 from orchestrator.spec.model import Project, Service, VolumeMount
 
 
@@ -54,35 +54,38 @@ def _source_fault(volume: VolumeMount) -> tuple[str, str] | None:
            "so no directory is made in its place", "create the file, or make the directory yourself"
 
 
-def check_ports(specs: Iterable[ContainerSpec], *, released: Iterable[Held] = ()) -> None:
-    """PortInUseError where a fixed host port is held by somebody else, or is wanted twice."""
+def check_ports(
+    wanted: Iterable[tuple[str, Iterable[PublishedPort]]], *, released: Iterable[Held] = ()
+) -> None:
+    """PortInUseError where a fixed host port is held by somebody else, or is wanted twice.
+    `wanted` are (container name, its ports)."""
     free = set(released)
     seen: dict[tuple[str, int], tuple[str, PublishedPort]] = {}
-    for spec in specs:
-        for port in spec.ports:
+    for name, ports in wanted:
+        for port in ports:
             if port.first == 0 or port.first != port.last:
                 continue
-            _check_twice(spec, port, seen)
+            _check_twice(name, port, seen)
             if Held(port.protocol, port.first) not in free:
-                _check_free(spec, port)
+                _check_free(name, port)
 
 
 def _check_twice(
-    spec: ContainerSpec, port: PublishedPort,
+    name: str, port: PublishedPort,
     seen: dict[tuple[str, int], tuple[str, PublishedPort]],
 ) -> None:  # fmt: skip
-    other = seen.setdefault((port.protocol, port.first), (spec.name, port))
+    other = seen.setdefault((port.protocol, port.first), (name, port))
     same = other[1].host_ip == port.host_ip or "0.0.0.0" in (other[1].host_ip, port.host_ip)
     if other[1] is port or not same:
         return
     where = f" ({port.origin})" if port.origin else ""
     raise PortInUseError(
-        f"port {port.first}/{port.protocol} is published by both {other[0]} and {spec.name}{where}",
+        f"port {port.first}/{port.protocol} is published by both {other[0]} and {name}{where}",
         hint="give one of them another port, or a range such as 8000-8010 for replicas",
     )
 
 
-def _check_free(spec: ContainerSpec, port: PublishedPort) -> None:
+def _check_free(name: str, port: PublishedPort) -> None:
     family = _socket.AF_INET6 if ":" in port.host_ip else _socket.AF_INET
     kind = _socket.SOCK_STREAM if port.protocol == "tcp" else _socket.SOCK_DGRAM
     sock = _socket.socket(family, kind | _socket.SOCK_CLOEXEC)
@@ -95,13 +98,13 @@ def _check_free(spec: ContainerSpec, port: PublishedPort) -> None:
         if port.protocol == "tcp":  # with SO_REUSEADDR only listen(2) meets another listener
             sock.listen(1)
     except OSError as exc:
-        raise _port_fault(spec, port, exc) from exc
+        raise _port_fault(name, port, exc) from exc
     finally:
         sock.close()
 
 
-def _port_fault(spec: ContainerSpec, port: PublishedPort, exc: OSError) -> NetworkError:
-    what = f"cannot publish {port.host_ip}:{port.first}/{port.protocol} for {spec.name}"
+def _port_fault(name: str, port: PublishedPort, exc: OSError) -> NetworkError:
+    what = f"cannot publish {port.host_ip}:{port.first}/{port.protocol} for {name}"
     where = f" ({port.origin})" if port.origin else ""
     if exc.errno == errno.EADDRINUSE:
         return PortInUseError(

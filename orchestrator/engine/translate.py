@@ -16,7 +16,7 @@ from orchestrator.engine.allocate import Allocation, Wanted
 from orchestrator.engine.mounting import mounting
 from orchestrator.engine.resolve import Identity, resolve
 from orchestrator.image.store import Image
-from orchestrator.plan import actions
+from orchestrator.plan import actions, resources
 from orchestrator.plan.plan import Node, Plan
 from orchestrator.runtime.spec import ContainerSpec
 from orchestrator.spec import hashing
@@ -169,7 +169,7 @@ def _job(node: Node, jobs: Jobs, context: Context, allocation: Allocation) -> pr
         case actions.RemoveNetwork():
             return protocol.RemoveNetwork(number=number, after=after, name=action.subject)
         case actions.CreateVolume():
-            volume = volume_record(context.project, context.project.volumes[action.key]).to_json()
+            volume = volume_record(context.project, resources.volume_of(context.project, action.key)).to_json()
             return protocol.CreateVolume(number=number, after=after, record=volume)
         case actions.RemoveVolume():
             return protocol.RemoveVolume(number=number, after=after, name=action.subject)

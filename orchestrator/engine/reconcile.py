@@ -1,0 +1,280 @@
+"""From what the files say to effects: load, observe, diff, allocate, resolve, submit.
+
+`Draft` is a plan that has not touched anything, the one that `plan` prints; `Change` holds the project
+lock and carries the same plan out.  Everything that can be found wrong is found before the first job
+is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from orchestrator.engine import allocate, images, preflight, submit, translate
+from orchestrator.engine.resolve import ports
+from orchestrator.engine.workspace import Workspace
+from orchestrator.events import Progress, Sink, Warned
+from orchestrator.plan import actions
+from orchestrator.plan.diff import diff
+from orchestrator.plan.plan import Plan
+from orchestrator.plan.policy import UpPolicy
+from orchestrator.runtime.spec import ContainerSpec
+from orchestrator.spec.select import select
+from orchestrator.state import store
+from orchestrator.state.records import ProjectRecord
+from orchestrator.supervisor import protocol
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network
+
+    from orchestrator.image.store import Image
+    from orchestrator.spec.model import Project
+    from orchestrator.state.observed import Observed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A plan and what it was made from."""
+
+    project: Project
+    """All services that the profiles and the command line enable."""
+    selected: Project
+    """The services this command is about, with their dependencies."""
+    observed: Observed
+    images: dict[str, Image]
+    plan: Plan
+    policy: UpPolicy
+
+
+def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) -> Draft:
+    """The plan of `up`.  ImageNotFoundError and SpecError before anything is touched."""
+    project = with_scale(workspace.project, policy)
+    selected = select(project, policy.services, with_dependencies=policy.with_dependencies)
+    found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
+    observed = workspace.observe()
+    project = selected_of(project, selected)
+    plan = diff(project, observed, policy, image_ids=images.ids(found))
+    return Draft(project=project, selected=selected, observed=observed, images=found, plan=plan,
+                 policy=policy)  # fmt: skip
+
+
+def with_scale(project: Project, policy: UpPolicy) -> Project:
+    """The project with `--scale` applied; what is wrong with it is for `diff` to say."""
+    scaled = {n: c for n, c in policy.scale.items() if n in project.services}
+    services = {n: replace(s, scale=scaled.get(n, s.scale)) for n, s in project.services.items()}
+    return replace(project, services=services) if scaled else project
+
+
+def selected_of(project: Project, selected: Project) -> Project:
+    """The whole project with the services that naming them has enabled."""
+    services = {**project.services, **selected.services}
+    networks = {**project.networks, **selected.networks}
+    volumes = {**project.volumes, **selected.volumes}
+    return replace(project, services=services, networks=networks, volumes=volumes)
+
+
+class Change:
+    """The right to change the project, and a supervisor on its way."""
+
+    def __init__(self, workspace: Workspace, *, command: str, sink: Sink) -> None:
+        self.workspace, self.command, self.sink = workspace, command, sink
+        self.layout = workspace.layout
+        self.head = submit.HeadStart(self.layout, workspace.name)
+        self._lock: store.Lock | None = None
+
+    def __enter__(self) -> Self:
+        self._lock = store.project_lock(
+            self.layout, self.workspace.name, command=f"pcompose {self.command}", wait=True,
+            waiting=lambda words: self.sink(Warned(message=f"{words}; waiting")),
+        )  # fmt: skip
+        return self
+
+    @property
+    def lock(self) -> int:
+        """The open file that holds the lock."""
+        assert self._lock is not None
+        return self._lock.fd
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            self.head.abandon()
+            forget_if_empty(self.workspace)
+        finally:
+            assert self._lock is not None
+            self._lock.close()
+
+    def begin(
+        self, jobs: Sequence[protocol.Job], *, sink: Sink | None = None, stdio: int | None = None,
+        streams: Sequence[int] = (), tty: submit.Tty | None = None,
+    ) -> submit.Submission:  # fmt: skip
+        """Send the jobs and do not wait."""
+        return submit.Submission(
+            self.head.connect(), jobs, lock=self.lock, sink=sink or self.sink, stdio=stdio,
+            streams=streams, tty=tty,
+        )  # fmt: skip
+
+    def execute(self, jobs: Sequence[protocol.Job], *, last: bool = False) -> None:
+        """Send the jobs and wait until they are done; see `submit.run` for `last`."""
+        if jobs:
+            submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last)
+
+
+def forget_if_empty(workspace: Workspace) -> None:
+    """Remove the project's directory when nothing of it is left; call it under the lock."""
+    observed = workspace.observe()
+    mine = [n for n in observed.networks.values() if n.record.project == workspace.name]
+    if not observed.containers and not mine:
+        store.forget_project(workspace.layout, workspace.name)
+
+
+def prepare(change: Change, made: Draft) -> translate.Jobs:
+    """The jobs of a draft.  Whatever the machine refuses is refused here; after that subnets,
+    addresses and the project's record are written."""
+    jobs, _ = prepare_with(change, made)
+    if made.plan:
+        store.save_project(change.layout, project_record(made))
+    return jobs
+
+
+def prepare_with(
+    change: Change, made: Draft, *, extra: Sequence[allocate.Wanted] = ()
+) -> tuple[translate.Jobs, allocate.Allocation]:
+    """As `prepare`, with addresses for more containers than the plan has; writes no project
+    record."""
+    announce(made, change.sink)
+    starting = [n.action for n in made.plan if isinstance(n.action, actions.StartContainer)]
+    creating = [n.action for n in made.plan if isinstance(n.action, actions.CreateContainer)]
+    preflight.check_bind_sources(made.project, {a.service for a in creating})
+    _check_ports(made, creating, starting)
+    allocation = allocate.allocate(
+        change.layout, made.project,
+        create=[n.action.key for n in made.plan if isinstance(n.action, actions.CreateNetwork)],
+        wanted=[*translate.wanted(made.plan, made.project), *extra], routes=_routes,
+        labels=lambda network: translate.network_labels(made.project, network),
+        command=f"pcompose {change.command}",
+    )  # fmt: skip
+    context = translate.Context(project=made.project, observed=made.observed,
+                                images=made.images, layout=change.layout)  # fmt: skip
+    return translate.translate(made.plan, context, allocation), allocation
+
+
+def _routes() -> list[IPv4Network]:
+    from orchestrator.network.routes import live_routes
+
+    return live_routes()
+
+
+def announce(made: Draft, sink: Sink) -> None:
+    """Warnings of the file and the plan, what stays as it is, and why something is made again."""
+    for message in (*made.project.warnings, *made.plan.warnings):
+        sink(Warned(message=message))
+    for name in made.plan.unchanged:
+        sink(Progress(kind="Container", name=name, text="Running", status="Done", time=time.time()))
+    for node in made.plan:
+        action = node.action
+        if isinstance(action, actions.CreateContainer) and action.replaces:
+            sink(Progress(kind="Container", name=action.subject, text="Recreate",
+                          status="Working", details=action.cause, time=time.time()))  # fmt: skip
+
+
+def _check_ports(
+    made: Draft, creating: Sequence[actions.CreateContainer],
+    starting: Sequence[actions.StartContainer],
+) -> None:  # fmt: skip
+    services = made.project.services
+    wanted = [(a.subject, ports(services[a.service], project=made.project)) for a in creating]
+    by_id = {c.record.id: c for c in made.observed.containers}
+    for action in starting:
+        there = by_id.get(action.container or "")
+        if there is not None and not there.is_running:
+            wanted.append((action.subject, ContainerSpec.from_json(there.record.spec).ports))
+    stopped = {n.action.container for n in made.plan if isinstance(n.action, actions.StopContainer)}
+    released = {
+        preflight.Held(port["protocol"], int(port["published"]))
+        for id_ in stopped for port in by_id[id_].status.ports
+    }  # fmt: skip
+    preflight.check_ports(wanted, released=released)
+
+
+def project_record(made: Draft) -> ProjectRecord:
+    """What `ls` and `down` need without a file; what an earlier file declared is not forgotten."""
+    project, former = made.project, made.observed.project
+    networks = {n.key: n.name for n in project.networks.values() if not n.external}
+    volumes = {v.key: v.name for v in project.volumes.values() if not v.external}
+    return ProjectRecord(
+        name=project.name, working_dir=project.working_dir, config_files=list(project.files),
+        environment_files=list(project.env_files),
+        networks={**(former.networks if former else {}), **networks},
+        volumes={**(former.volumes if former else {}), **volumes},
+    )  # fmt: skip
+
+
+def waits(
+    made: Draft, jobs: translate.Jobs, *, timeout: float | None
+) -> list[protocol.WaitFor]:
+    """The jobs of `--wait`: every selected service is ready, or completed where another service
+    waits for its completion."""
+    completed = {
+        d.service for service in made.selected.services.values()
+        for d in service.depends_on.values() if d.condition == "service_completed_successfully"
+    }  # fmt: skip
+    after = tuple(job.number for job in jobs.jobs)
+    found = []
+    for name, service in made.selected.services.items():
+        containers = translate.final_containers(name, jobs, made.observed)
+        if not containers or service.scale == 0:
+            continue
+        condition = "service_completed_successfully" if name in completed else "ready"
+        found.append(
+            protocol.WaitFor(
+                number=len(after) + len(found) + 1, after=after, containers=tuple(containers),
+                condition=condition, service=name, dependent="", timeout=timeout,
+            )
+        )  # fmt: skip
+    return found
+
+
+def up(
+    workspace: Workspace, policy: UpPolicy, *, wait: bool, wait_timeout: float | None, sink: Sink
+) -> Draft:
+    """`up -d`: make it so and return the plan that was carried out."""
+    with opening(workspace, command="up", sink=sink) as change:
+        made = draft(workspace, policy, make_host=True)
+        jobs = prepare(change, made)
+        work = [*jobs.jobs, *(waits(made, jobs, timeout=wait_timeout) if wait else ())]
+        change.execute(work)
+    return made
+
+
+def opening(workspace: Workspace, *, command: str, sink: Sink) -> Change:
+    """A Change whose supervisor starts while the files are read."""
+    if workspace.glanced_name is not None:
+        head = submit.HeadStart(workspace.layout, workspace.glanced_name)
+        head.begin()
+        try:
+            _ = workspace.project
+        except BaseException:
+            head.abandon()
+            raise
+        change = Change(workspace, command=command, sink=sink)
+        change.head = head
+        return change
+    return Change(workspace, command=command, sink=sink)
+
+
+def split(jobs: translate.Jobs) -> tuple[list[protocol.Job], list[protocol.Job]]:
+    """(what prepares, what starts): creation first, so that an attached `up` can listen before
+    anything runs.  What needs a start comes after it, whatever it is."""
+    later: set[int] = set()
+    for job in jobs.jobs:
+        starts = isinstance(job, protocol.StartContainer | protocol.WaitFor)
+        if starts or later & set(job.after):
+            later.add(job.number)
+    first = [job for job in jobs.jobs if job.number not in later]
+    second = [
+        replace(job, after=tuple(n for n in job.after if n in later))
+        for job in jobs.jobs if job.number in later
+    ]  # fmt: skip
+    return first, second

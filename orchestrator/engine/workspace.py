@@ -1,0 +1,148 @@
+"""Workspace: the project that a command means, found by name or by its files.
+
+Loads the files at most once and only when somebody asks for what they say.  Reads; changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from orchestrator import names
+from orchestrator.errors import SpecError, UsageError
+from orchestrator.state.layout import Layout
+
+if TYPE_CHECKING:
+    from orchestrator.spec.inputs import LoadOptions
+    from orchestrator.spec.model import Project
+    from orchestrator.state.observed import Observed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The root flags: which files, which project."""
+
+    files: tuple[str, ...] = ()
+    project_directory: str | None = None
+    project_name: str | None = None
+    env_files: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    cwd: str = ""
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+_TOP = re.compile(r"^(?:services|name)\s*:", re.MULTILINE)
+_ANY_NAME = re.compile(r"""^(?:name|"name"|'name'|\?|<<|\{|---|%|!|&)""", re.MULTILINE)
+_PLAIN_NAME = re.compile(r"""^name[ \t]*:[ \t]+(["']?)([A-Za-z0-9_-]+)\1[ \t]*(?:#.*)?$""", re.MULTILINE)
+
+
+def glance(files: Iterable[str]) -> str | None:
+    """The top-level `name` of block-style files without parsing them: 20 ms saved for `ps`, `logs`
+    and `exec`.  Empty: they have none; None: a glance does not tell."""
+    written = ""
+    for file in files:
+        try:
+            with open(file, encoding="utf-8-sig") as stream:
+                text = stream.read()
+        except (OSError, ValueError):
+            return None
+        plain = _PLAIN_NAME.findall(text)
+        if not _TOP.search(text) or len(_ANY_NAME.findall(text)) != len(plain) or len(plain) > 1:
+            return None
+        written = plain[0][1] if plain else written
+    return written
+
+
+def check_project_name(name: str) -> str:
+    """`name`, or UsageError where it cannot name a project."""
+    if not names.is_project_name(name):
+        proposal = names.normalise_project_name(name)
+        raise UsageError(
+            f'invalid project name "{name}": must consist only of lowercase alphanumeric '
+            "characters, hyphens, and underscores as well as start with a letter or number",
+            hint=f"for example {proposal}" if proposal else None,
+        )
+    return name
+
+
+class Workspace:
+    """One project of one user."""
+
+    def __init__(self, choice: Choice, *, layout: Layout | None = None) -> None:
+        self.choice = choice
+        self.layout = layout or Layout.from_environment()
+
+    @cached_property
+    def _options(self) -> LoadOptions:
+        from orchestrator.spec.inputs import LoadOptions
+
+        choice = self.choice
+        return LoadOptions(
+            files=choice.files, project_directory=choice.project_directory,
+            project_name=choice.project_name, env_files=choice.env_files,
+            profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(),
+            cache_dir=self.layout.cache(),
+        )  # fmt: skip
+
+    @cached_property
+    def project(self) -> Project:
+        """What the files say."""
+        from orchestrator.spec.load import load
+
+        return load(self._options)
+
+    @cached_property
+    def name(self) -> str:
+        """The project's name; no YAML is read where a glance is enough."""
+        return self.glanced_name or self.project.name
+
+    @cached_property
+    def is_named(self) -> bool:
+        """Whether the name was given, so that no file is needed."""
+        choice = self.choice
+        return bool(choice.project_name or choice.environ.get("COMPOSE_PROJECT_NAME"))
+
+    @cached_property
+    def glanced_name(self) -> str | None:
+        """The name as flags, environment or a glance at the files tell it; None where only the
+        loader can say."""
+        choice = self.choice
+        given = choice.project_name or choice.environ.get("COMPOSE_PROJECT_NAME")
+        if given:
+            return check_project_name(given)
+        from orchestrator.spec import inputs
+
+        found = inputs.gather(self._options)
+        written = glance(found.files)
+        if written is None:
+            return None
+        return inputs.project_name(
+            self._options, found.environment, written=written, working_dir=found.working_dir
+        )
+
+    def declared(self) -> Project | None:
+        """What the files say; None where there is no file and the project is known by name."""
+        if self.is_named and not self.has_file():
+            return None
+        return self.project
+
+    def has_file(self) -> bool:
+        """Whether a Compose file is found."""
+        from orchestrator.spec import inputs
+
+        if self.choice.files:
+            return True
+        try:
+            return bool(inputs.gather(self._options).files)
+        except SpecError:
+            return False
+
+    def observe(self) -> Observed:
+        """What is."""
+        from orchestrator.state.observe import observe
+
+        return observe(self.layout, self.name)
