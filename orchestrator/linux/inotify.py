@@ -53,12 +53,12 @@ class Inotify:
             raise _failure()
 
     def fileno(self) -> int:
-        return self._fd
+        return int(self._fd)
 
     def add(self, path: str, mask: int) -> int:
         """Watch `path`; the watch descriptor (the same one for the same inode).  ENOSPC when the
         user has as many watches as fs.inotify.max_user_watches allows."""
-        wd: int = _add(self._fd, os.fsencode(path), mask)
+        wd = int(_add(self._fd, os.fsencode(path), mask))
         if wd < 0:
             raise _failure(path)
         return wd
