@@ -139,6 +139,7 @@ class ContainerSpec:
     capabilities: tuple[str, ...] = ()
     """Names as in capabilities(7), `CAP_CHOWN`; the bounding, permitted and effective set."""
     seccomp: bool = True
+    no_new_privileges: bool = False
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """(`nofile`, soft, hard); -1 is infinity."""
     oom_score_adj: int | None = None

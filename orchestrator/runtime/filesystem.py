@@ -1,0 +1,346 @@
+"""The steps that make a container's file system: overlay, kernel file systems, devices, binds,
+masks, pivot_root.
+
+All targets are resolved inside the new root with `linux.chase`, and what is mounted is moved onto a
+descriptor, never onto a path: the links of an image are hostile.  Imported by the keeper.
+
+Devices are limited on every cgroup hierarchy without a devices controller: every mount that a
+container can write to (root, binds, volumes, tmpfs, shm, and /dev itself) is `nodev`, so a node
+made with CAP_MKNOD is dead; the usable nodes are mounts of the host's own, one by one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from orchestrator.linux import syscalls
+from orchestrator.runtime.steps import Child, Step
+
+_PAGE = 4000
+"""mount(2) takes one page of options; a little less, to be safe."""
+
+
+class Propagation(Step):
+    """Nothing mounted from here on shows on the host; what the host unmounts goes here too."""
+
+    __slots__ = ()
+
+    def execute(self, child: Child) -> None:
+        syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+
+    def describe(self) -> str:
+        return "make all mounts slaves of the host's"
+
+
+class Overlay(Step):
+    """An overlay at `target`: a host path for the root (`is_root`), else inside the root."""
+
+    __slots__ = ("is_root", "lowers", "target", "upper", "work")
+    lowers: list[str]
+    upper: str
+    work: str
+    target: str
+    is_root: bool
+
+    def execute(self, child: Child) -> None:
+        for directory in (self.upper, self.work):
+            os.makedirs(directory, mode=0o755, exist_ok=True)
+        if self.is_root:
+            os.makedirs(self.target, exist_ok=True)
+            self._mount(self.target)
+            child.root = self.target
+            child.root_fd = os.open(self.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            return
+        fd = child.open_target(self.target, directory=True)
+        self._mount(f"/proc/self/fd/{fd}")
+        os.close(fd)
+
+    def _mount(self, target: str) -> None:
+        lowers = ":".join(_escape(lower, ":") for lower in self.lowers)
+        data = f"lowerdir={_escape(lowers, ',')}" + "".join(
+            f",{name}={_escape(_escape(path, ''), ',')}"
+            for name, path in (("upperdir", self.upper), ("workdir", self.work))
+        )
+        if len(os.fsencode(data)) < _PAGE:
+            flags = syscalls.MS_NODEV
+            syscalls.mount("overlay", target, "overlay", flags, data)
+        else:
+            self._mount_many(target)
+
+    def _mount_many(self, target: str) -> None:
+        """Layer by layer (`lowerdir+`, Linux 6.8): more layers than fit into a page."""
+        fd = syscalls.fsopen("overlay")
+        text = syscalls.FSCONFIG_SET_STRING
+        for lower in self.lowers:
+            syscalls.fsconfig(fd, text, "lowerdir+", lower)
+        syscalls.fsconfig(fd, text, "upperdir", _escape(self.upper, ""))
+        syscalls.fsconfig(fd, text, "workdir", _escape(self.work, ""))
+        syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
+        tree = syscalls.fsmount(fd, attributes=syscalls.MOUNT_ATTR_NODEV)
+        syscalls.move_mount(
+            tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)  # fmt: skip
+        os.close(tree)
+        os.close(fd)
+
+    def describe(self) -> str:
+        return f"overlay of {len(self.lowers)} layers at {'/' if self.is_root else self.target}"
+
+
+def _escape(path: str, separators: str) -> str:
+    """Overlayfs takes a backslash before its separators and before itself."""
+    if not separators or separators == ":":
+        path = path.replace("\\", "\\\\")
+    for separator in separators:
+        path = path.replace(separator, "\\" + separator)
+    return path
+
+
+class Filesystem(Step):
+    """A new file system of `fstype` at `target` inside the root; `flags` are MS_*."""
+
+    __slots__ = ("data", "flags", "fstype", "target")
+    fstype: str
+    target: str
+    flags: int
+    data: str
+
+    def execute(self, child: Child) -> None:
+        fd = child.open_target(self.target, directory=True)
+        _refuse_proc(child, fd, self.target)
+        syscalls.mount(self.fstype, f"/proc/self/fd/{fd}", self.fstype, self.flags, self.data)
+        os.close(fd)
+        if self.fstype == "proc":
+            child.proc_device = _device_at(child, self.target)
+
+    def describe(self) -> str:
+        return f"mount {self.fstype} at {self.target}"
+
+
+def _device_at(child: Child, target: str) -> int:
+    fd = child.open_existing(target)
+    if fd is None:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), target)
+    device = os.fstat(fd).st_dev
+    os.close(fd)
+    return device
+
+
+def _refuse_proc(child: Child, fd: int, target: str) -> None:
+    """A link of the image must not lead a mount into /proc, over what is masked there; who wants
+    that says it (`/proc/…`, as lxcfs does)."""
+    inside = target == "/proc" or target.startswith("/proc/")
+    if not inside and os.fstat(fd).st_dev == child.proc_device:
+        raise OSError(errno.ELOOP, "a symbolic link of the image leads into /proc", target)
+
+
+class Devices(Step):
+    """Nodes of the host bound into the container's fresh /dev, and the usual links."""
+
+    __slots__ = ("links", "nodes")
+    nodes: list[str]
+    links: dict[str, str]
+
+    def execute(self, child: Child) -> None:
+        directory = child.open_target("/dev", directory=True)
+        here = os.open(f"/proc/self/fd/{directory}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.close(directory)
+        for name in self.nodes:
+            target = _make_file(here, name, mode=0o666)
+            _attach(_clone_tree(f"/dev/{name}", recursive=False), target)
+            os.close(target)
+        for name, target_path in self.links.items():
+            os.symlink(target_path, name, dir_fd=here)
+        os.close(here)
+
+    def describe(self) -> str:
+        return "devices in /dev"
+
+
+def _make_file(directory: int, name: str, *, mode: int) -> int:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    os.close(os.open(name, flags, mode, dir_fd=directory))
+    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+
+
+def _clone_tree(path: str, *, recursive: bool) -> int:
+    flags = syscalls.OPEN_TREE_CLONE | (syscalls.AT_RECURSIVE if recursive else 0)
+    return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
+
+
+def _attach(tree: int, target: int) -> None:
+    """Move a detached mount onto an O_PATH descriptor, and close the mount's."""
+    flags = syscalls.MOVE_MOUNT_F_EMPTY_PATH | syscalls.MOVE_MOUNT_T_EMPTY_PATH
+    syscalls.move_mount(tree, "", target, "", flags)
+    os.close(tree)
+
+
+_PROPAGATIONS = {
+    "private": syscalls.MS_PRIVATE, "slave": syscalls.MS_SLAVE, "shared": syscalls.MS_SHARED,
+    "unbindable": syscalls.MS_UNBINDABLE,
+}  # fmt: skip
+
+
+class Bind(Step):
+    """A host path at `target`, with all mounts below it unless `propagation` has no leading r."""
+
+    __slots__ = ("create_source", "propagation", "read_only", "source", "target")
+    source: str
+    target: str
+    read_only: bool
+    propagation: str
+    create_source: bool
+
+    def execute(self, child: Child) -> None:
+        recursive = self.propagation.startswith("r")
+        tree = self._open_source(recursive=recursive)
+        attributes = syscalls.MOUNT_ATTR_NODEV
+        if self.read_only:
+            attributes |= syscalls.MOUNT_ATTR_RDONLY
+        kind = _PROPAGATIONS[self.propagation[1:] if recursive else self.propagation]
+        flags = syscalls.AT_EMPTY_PATH | (syscalls.AT_RECURSIVE if recursive else 0)
+        syscalls.mount_setattr(tree, "", flags, attr_set=attributes, propagation=kind)
+        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        target = child.open_target(self.target, directory=directory)
+        _refuse_proc(child, target, self.target)
+        _attach(tree, target)
+        os.close(target)
+
+    def _open_source(self, *, recursive: bool) -> int:
+        try:
+            return _clone_tree(self.source, recursive=recursive)
+        except FileNotFoundError:
+            if not self.create_source:
+                raise
+        _make_like_parent(self.source)
+        return _clone_tree(self.source, recursive=recursive)
+
+    def describe(self) -> str:
+        mode = " [readonly]" if self.read_only else ""
+        return f"bind {self.source} -> {self.target}{mode}"
+
+
+def _make_like_parent(path: str) -> None:
+    """Make a directory and its parents, owned by who owns the first parent that is there: the user
+    who keeps the project in it."""
+    missing = []
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    owner = os.stat(path)
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:  # another container of the project was quicker
+            continue
+        os.chown(directory, owner.st_uid, owner.st_gid)
+
+
+class Mask(Step):
+    """Nothing to read behind these: /dev/null over files, an empty read-only tmpfs over
+    directories; what is not there is skipped."""
+
+    __slots__ = ("paths",)
+    paths: list[str]
+
+    def execute(self, child: Child) -> None:
+        empty = -1
+        for path in self.paths:
+            target = child.open_existing(path)
+            if target is None:
+                continue
+            if stat.S_ISDIR(os.fstat(target).st_mode):
+                empty = _empty_tmpfs() if empty < 0 else empty
+                _attach(syscalls.open_tree(
+                    empty, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH), target)
+            else:
+                # The host's node: the container's own /dev could have been mounted over.
+                _attach(_clone_tree("/dev/null", recursive=False), target)
+            os.close(target)
+        if empty >= 0:
+            os.close(empty)
+
+    def describe(self) -> str:
+        return "mask paths of /proc and /sys"
+
+
+def _empty_tmpfs() -> int:
+    fd = syscalls.fsopen("tmpfs")
+    syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_STRING, "mode", "755")
+    syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
+    tree = syscalls.fsmount(fd, attributes=syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NODEV)
+    os.close(fd)
+    return tree
+
+
+class ReadOnlyPaths(Step):
+    """These and all below them cannot be written; what is not there is skipped."""
+
+    __slots__ = ("paths",)
+    paths: list[str]
+
+    def execute(self, child: Child) -> None:
+        for path in self.paths:
+            target = child.open_existing(path)
+            if target is None:
+                continue
+            flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE
+            tree = syscalls.open_tree(target, "", flags)
+            syscalls.mount_setattr(
+                tree, "", syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE,
+                attr_set=syscalls.MOUNT_ATTR_RDONLY)  # fmt: skip
+            _attach(tree, target)
+            os.close(target)
+
+    def describe(self) -> str:
+        return "make paths of /proc read-only"
+
+
+class PivotRoot(Step):
+    """The new root becomes `/`; the host's mounts are gone."""
+
+    __slots__ = ()
+
+    def execute(self, child: Child) -> None:
+        os.chdir(child.root)
+        os.close(child.root_fd)
+        syscalls.pivot_root(".", ".")
+        syscalls.umount2(".", syscalls.MNT_DETACH)
+        os.chdir("/")
+        child.root, child.root_fd = "/", -1
+
+    def describe(self) -> str:
+        return "pivot_root"
+
+
+class ReadOnlyMounts(Step):
+    """These mounts (not what is mounted below them) cannot be written; after pivot_root."""
+
+    __slots__ = ("targets",)
+    targets: list[str]
+
+    def execute(self, child: Child) -> None:
+        for target in self.targets:
+            syscalls.mount_setattr(
+                syscalls.AT_FDCWD, target, syscalls.AT_SYMLINK_NOFOLLOW,
+                attr_set=syscalls.MOUNT_ATTR_RDONLY)  # fmt: skip
+
+    def describe(self) -> str:
+        return "make the root read-only"
+
+
+class ControllerLinks(Step):
+    """The tmpfs at /sys/fs/cgroup of a hybrid hierarchy becomes read-only once all is in it."""
+
+    __slots__ = ("target",)
+    target: str
+
+    def execute(self, child: Child) -> None:
+        fd = child.open_target(self.target, directory=True)
+        syscalls.mount_setattr(
+            fd, "", syscalls.AT_EMPTY_PATH, attr_set=syscalls.MOUNT_ATTR_RDONLY)  # fmt: skip
+        os.close(fd)
+
+    def describe(self) -> str:
+        return f"make {self.target} read-only"

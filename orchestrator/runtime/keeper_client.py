@@ -1,0 +1,102 @@
+"""Connect to a project's keeper, or start one where nobody answers.
+
+The caller holds the supervisor's lock, so two never start keepers for one project at a time; the
+keeper's own lock keeps a second one from serving anyhow.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Sequence
+
+import orchestrator
+from orchestrator.errors import SupervisorError
+from orchestrator.linux import fds
+from orchestrator.linux.fds import Channel
+
+_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from orchestrator.runtime import keeper; keeper.main(sys.argv[3:])"
+)
+_PATIENCE = 10.0
+"""Seconds; it takes 30 ms on an idle machine."""
+
+
+def connect_keeper(
+    socket_path: str, lock_path: str, *, supervisor_argv: Sequence[str], log_path: str
+) -> Channel:
+    """A channel to the keeper that serves at `socket_path`; `supervisor_argv` (absolute path first)
+    is what a new one starts when the supervisor dies.  SupervisorError if none comes up."""
+    for attempt in range(2):
+        try:
+            return Channel(fds.connect(socket_path))
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            if attempt:
+                raise SupervisorError(
+                    f"the keeper ended as soon as it was started ({exc.strerror})",
+                    hint=f"see {log_path}") from exc
+        except OSError as exc:
+            raise SupervisorError(f"cannot connect to {socket_path}: {exc.strerror}") from exc
+        _start(socket_path, lock_path, supervisor_argv=supervisor_argv, log_path=log_path)
+    raise AssertionError
+
+
+def keeper_argv(
+    socket_path: str, lock_path: str, *, supervisor_argv: Sequence[str], ready_fd: int
+) -> list[str]:
+    """The command line of a keeper; `ps` shows `pcompose-keeper PROJECT` in it.
+
+    -S and -I: no site-packages, no user directory, no PYTHON* variables; only what is named here.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.abspath(orchestrator.__file__ or "")))
+    project = os.path.basename(os.path.dirname(socket_path))
+    return [
+        sys.executable, "-SI", "-c", _START, package, "pcompose-keeper", project, socket_path,
+        lock_path, str(ready_fd), *supervisor_argv,
+    ]  # fmt: skip
+
+
+def _start(
+    socket_path: str, lock_path: str, *, supervisor_argv: Sequence[str], log_path: str
+) -> None:
+    """Start it and wait until it listens: it inherits the end of a pipe, which it then closes."""
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = _spawn(socket_path, lock_path, supervisor_argv, log_path, theirs)
+    except OSError as exc:
+        os.close(ours)
+        raise SupervisorError(f"cannot start the keeper: {exc.strerror}") from exc
+    finally:
+        os.close(theirs)
+    try:
+        ready, _, _ = select.select([ours], [], [], _PATIENCE)
+    finally:
+        os.close(ours)
+    if not ready:
+        holder = fds.lock_holder(lock_path)
+        os.kill(pid, 9)
+        raise SupervisorError(
+            "the keeper does not start", hint=f"its lock is held by {holder}" if holder else None
+        )
+
+
+def _spawn(
+    socket_path: str, lock_path: str, supervisor_argv: Sequence[str], log_path: str, ready: int
+) -> int:
+    """In a session of its own, with nothing inherited but `ready`; its parent is whoever we leave
+    it to, which must not be bothered with its end, so it is a grandchild."""
+    os.makedirs(os.path.dirname(socket_path), exist_ok=True)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    number = 3
+    argv = keeper_argv(socket_path, lock_path, supervisor_argv=supervisor_argv, ready_fd=number)
+    actions = [
+        (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2),
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, ready, number),
+    ]  # fmt: skip
+    try:
+        return os.posix_spawn(argv[0], argv, dict(os.environ), file_actions=actions, setsid=True)
+    finally:
+        os.close(log)
