@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.engine import translate
-from orchestrator.engine.reconcile import Change, forget_if_empty
+from orchestrator.engine.images import open_store
+from orchestrator.engine.reconcile import Change
 from orchestrator.engine.resolve import signal_name
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import UsageError
-from orchestrator.events import Sink, Warned
+from orchestrator.errors import ImageNotFoundError, UsageError
+from orchestrator.events import Progress, Sink, Warned, ignore
+from orchestrator.image.host import is_host
 from orchestrator.plan import teardown
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.policy import DownPolicy
@@ -57,19 +59,10 @@ def declared_if_any(workspace: Workspace, *, sink: Sink) -> Project | None:
         return None
 
 
-def _carry_out(change: Change, plan: Plan, *, last: bool = False) -> None:
+def _carry_out(change: Change, plan: Plan, observed: Observed, *, last: bool = False) -> None:
     for message in plan.warnings:
         change.sink(Warned(message=message))
-    change.execute([translate.teardown_job(node) for node in plan], last=last)
-
-
-def down_plan(workspace: Workspace, policy: DownPolicy, *, sink: Sink) -> Plan:
-    """What `down` would do."""
-    observed = workspace.observe()
-    if _is_nothing(workspace.name, observed):
-        return Plan()
-    declared = declared_if_any(workspace, sink=sink)
-    return teardown.down(observed, policy, declared=declared)
+    change.execute([translate.teardown_job(node, observed) for node in plan], last=last)
 
 
 def _is_nothing(name: str, observed: Observed) -> bool:
@@ -80,15 +73,68 @@ def _is_nothing(name: str, observed: Observed) -> bool:
     return name not in (*networks, *volumes)
 
 
-def down(workspace: Workspace, policy: DownPolicy, *, sink: Sink) -> bool:
+def down(workspace: Workspace, policy: DownPolicy, *, images: str | None, sink: Sink) -> bool:
     """Stop and remove; False where there was nothing."""
-    if _is_nothing(workspace.name, workspace.observe()):
+    if _is_nothing(workspace.name, workspace.observe()) and images is None:
         return False
     with Change(workspace, command="down", sink=sink) as change:
-        plan = down_plan(workspace, policy, sink=sink)
-        _carry_out(change, plan, last=True)
-        forget_if_empty(workspace)
-    return bool(plan)
+        declared = declared_if_any(workspace, sink=sink)
+        observed = workspace.observe()
+        plan = teardown.down(observed, policy, declared=declared)
+        _carry_out(change, plan, observed, last=True)
+        if images is not None:
+            _remove_images(workspace, observed, declared, which=images, sink=sink)
+    return bool(plan) or images is not None
+
+
+def _remove_images(
+    workspace: Workspace, observed: Observed, declared: Project | None, *, which: str, sink: Sink
+) -> None:
+    """`all`: every image of the project; `local`: those without a name of the user's own, which
+    are none before there is `build`."""
+    if which == "local":
+        return
+    store = open_store(workspace.layout)
+    references = {c.record.image for c in observed.containers}
+    if declared is not None:
+        references |= {s.image for s in (*declared.services.values(), *declared.disabled.values())}
+    for reference in sorted(references):
+        if is_host(reference):
+            continue
+        try:
+            store.remove(reference)
+        except ImageNotFoundError:
+            continue
+        sink(Progress(kind="Image", name=reference, text="Removed", status="Done"))
+
+
+def preview(workspace: Workspace, verb: str, policy: DownPolicy) -> Plan:
+    """What the verb would do; touches nothing."""
+    observed = workspace.observe()
+    declared = declared_if_any(workspace, sink=ignore)
+    match verb:
+        case "down":
+            return teardown.down(observed, policy, declared=declared)
+        case "start":
+            return teardown.start(observed, services=policy.services, declared=declared)
+        case "restart":
+            return teardown.restart(observed, policy, declared=declared)
+        case "rm":
+            return teardown.rm(observed, policy, declared=declared)
+        case _:
+            return teardown.stop(observed, policy, declared=declared)
+
+
+def _known(
+    workspace: Workspace, services: Sequence[str], observed: Observed, *, sink: Sink
+) -> Project | None:
+    """What the files say, asked only where the records do not know a service that is named."""
+    recorded = {c.record.service for c in observed.containers}
+    if services and recorded.issuperset(services):
+        return None
+    declared = declared_if_any(workspace, sink=sink) if services else None
+    check_services(services, observed=observed, declared=declared)
+    return declared
 
 
 def stop(
@@ -96,21 +142,54 @@ def stop(
 ) -> None:
     """Stop in reverse dependency order."""
     with Change(workspace, command="stop", sink=sink) as change:
-        _carry_out(change, stop_plan(workspace, services, timeout=timeout))
+        observed = workspace.observe()
+        declared = _known(workspace, services, observed, sink=sink)
+        policy = DownPolicy(services=tuple(services), timeout=timeout)
+        _carry_out(change, teardown.stop(observed, policy, declared=declared), observed)
 
 
-def stop_plan(workspace: Workspace, services: Sequence[str], *, timeout: float | None) -> Plan:
-    """What `stop` would do."""
-    observed = workspace.observe()
-    _check(workspace, services, observed)
-    return teardown.stop(observed, DownPolicy(services=tuple(services), timeout=timeout))
+def start(
+    workspace: Workspace, services: Sequence[str], *, wait: bool, wait_timeout: float | None,
+    sink: Sink,
+) -> None:  # fmt: skip
+    """Start in dependency order; with `wait` until every container is ready."""
+    with Change(workspace, command="start", sink=sink) as change:
+        observed = workspace.observe()
+        declared = _known(workspace, services, observed, sink=sink)
+        plan = teardown.start(observed, services=services, declared=declared)
+        jobs = [translate.teardown_job(node, observed) for node in plan]
+        if wait:
+            jobs += _ready(observed, services, after=len(jobs), timeout=wait_timeout)
+        for message in plan.warnings:
+            sink(Warned(message=message))
+        change.execute(jobs)
 
 
-def _check(workspace: Workspace, services: Sequence[str], observed: Observed) -> None:
-    if services:
-        known = {c.record.service for c in observed.containers}
-        declared = None if known.issuperset(services) else workspace.declared()
-        check_services(services, observed=observed, declared=declared)
+def _ready(
+    observed: Observed, services: Sequence[str], *, after: int, timeout: float | None
+) -> list[protocol.WaitFor]:
+    names = sorted({c.record.service for c in selected(observed, services)})
+    return [
+        protocol.WaitFor(
+            number=after + number, after=tuple(range(1, after + 1)), condition="ready",
+            containers=tuple(c.record.id for c in observed.of_service(name)),
+            service=name, dependent="", timeout=timeout,
+        )
+        for number, name in enumerate(names, start=1)
+    ]  # fmt: skip
+
+
+def restart(
+    workspace: Workspace, services: Sequence[str], *, timeout: float | None, dependents: bool,
+    sink: Sink,
+) -> None:  # fmt: skip
+    """Stop and start; nothing of a changed file is applied."""
+    with Change(workspace, command="restart", sink=sink) as change:
+        observed = workspace.observe()
+        declared = _known(workspace, services, observed, sink=sink)
+        policy = DownPolicy(services=tuple(services), timeout=timeout)
+        plan = teardown.restart(observed, policy, declared=declared, with_dependents=dependents)
+        _carry_out(change, plan, observed)
 
 
 def kill(workspace: Workspace, services: Sequence[str], *, signal: str, sink: Sink) -> bool:
@@ -120,13 +199,33 @@ def kill(workspace: Workspace, services: Sequence[str], *, signal: str, sink: Si
         raise UsageError(f"unknown signal: {signal}")
     with Change(workspace, command="kill", sink=sink) as change:
         observed = workspace.observe()
-        _check(workspace, services, observed)
+        _known(workspace, services, observed, sink=sink)
         running = selected(observed, services, running=True)
         change.execute(
             [protocol.KillContainer(number=n, container=c.record.id, signal=name)
              for n, c in enumerate(running, start=1)]
         )  # fmt: skip
     return bool(running)
+
+
+def removable(workspace: Workspace, services: Sequence[str], *, stop: bool) -> list[str]:
+    """Names of what `rm` would remove."""
+    observed = workspace.observe()
+    _known(workspace, services, observed, sink=ignore)
+    return [c.record.name for c in selected(observed, services, running=None if stop else False)]
+
+
+def rm(
+    workspace: Workspace, services: Sequence[str], *, stop: bool, volumes: bool, sink: Sink
+) -> None:
+    """Remove stopped containers; with `stop` running ones too."""
+    with Change(workspace, command="rm", sink=sink) as change:
+        observed = workspace.observe()
+        policy = DownPolicy(services=tuple(services), volumes=volumes)
+        if stop:
+            _carry_out(change, teardown.stop(observed, policy), observed)
+            observed = workspace.observe()
+        _carry_out(change, teardown.rm(observed, policy), observed, last=True)
 
 
 def selected(

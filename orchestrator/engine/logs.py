@@ -110,6 +110,11 @@ class Stream:
         """Let the events of jobs on their way arrive while this stream is read."""
         self._submissions.append(submission)
 
+    def detach(self, submission: Submission) -> None:
+        """Break jobs off: what has not begun will not."""
+        self._submissions.remove(submission)
+        submission.close()
+
     @property
     def is_submitting(self) -> bool:
         """Whether jobs are still on their way."""

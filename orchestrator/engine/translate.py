@@ -166,13 +166,9 @@ def _job(node: Node, jobs: Jobs, context: Context, allocation: Allocation) -> pr
         case actions.CreateNetwork():
             network = allocation.networks[action.subject].to_json()
             return protocol.CreateNetwork(number=number, after=after, record=network)
-        case actions.RemoveNetwork():
-            return protocol.RemoveNetwork(number=number, after=after, name=action.subject)
         case actions.CreateVolume():
             volume = volume_record(context.project, resources.volume_of(context.project, action.key)).to_json()
             return protocol.CreateVolume(number=number, after=after, record=volume)
-        case actions.RemoveVolume():
-            return protocol.RemoveVolume(number=number, after=after, name=action.subject)
         case actions.CreateContainer():
             record = jobs.created[action.subject].to_json()
             return protocol.CreateContainer(number=number, after=after, record=record)
@@ -180,35 +176,41 @@ def _job(node: Node, jobs: Jobs, context: Context, allocation: Allocation) -> pr
             id_ = action.container or jobs.created[action.subject].id
             return protocol.StartContainer(number=number, after=after, container=id_)
         case actions.WaitFor():
-            return _wait(number, after, action, jobs, context)
+            return _wait(number, after, action, jobs, context.observed)
         case _:
             return teardown_job(node)
 
 
-def teardown_job(node: Node) -> protocol.Job:
-    """Jobs that need nothing but what the action says."""
+def teardown_job(node: Node, observed: Observed | None = None) -> protocol.Job:
+    """Jobs that need no file and no image."""
     number, after, action = node.number, node.after, node.action
     match action:
         case actions.RemoveNetwork():
             return protocol.RemoveNetwork(number=number, after=after, name=action.subject)
         case actions.RemoveVolume():
             return protocol.RemoveVolume(number=number, after=after, name=action.subject)
-        case actions.StartContainer():
-            assert action.container is not None
+        case actions.StartContainer() if action.container is not None:
             return protocol.StartContainer(number=number, after=after, container=action.container)
         case actions.StopContainer():
             return protocol.StopContainer(number=number, after=after, container=action.container,
                                           timeout=action.timeout)  # fmt: skip
+        case actions.KillContainer():
+            return protocol.KillContainer(number=number, after=after, container=action.container,
+                                          signal=action.signal)  # fmt: skip
         case actions.RemoveContainer():
-            return protocol.RemoveContainer(number=number, after=after, container=action.container,
-                                            volumes=action.volumes)  # fmt: skip
+            return protocol.RemoveContainer(
+                number=number, after=after, container=action.container, volumes=action.volumes,
+                force=action.force,
+            )  # fmt: skip
+        case actions.WaitFor() if observed is not None:
+            return _wait(number, after, action, Jobs(), observed)
         case _:
             raise AssertionError(f"no job for {action}")
 
 
 def _wait(number: int, after: tuple[int, ...], action: actions.WaitFor, jobs: Jobs,
-          context: Context) -> protocol.WaitFor:  # fmt: skip
-    found = final_containers(action.service, jobs, context.observed)
+          observed: Observed) -> protocol.WaitFor:  # fmt: skip
+    found = final_containers(action.service, jobs, observed)
     return protocol.WaitFor(
         number=number, after=after, containers=tuple(found), condition=action.condition,
         service=action.service, dependent=action.subject, required=action.required,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -77,14 +78,14 @@ class Workspace:
         self.layout = layout or Layout.from_environment()
 
     @cached_property
-    def _options(self) -> LoadOptions:
+    def load_options(self) -> LoadOptions:
         from orchestrator.spec.inputs import LoadOptions
 
         choice = self.choice
         return LoadOptions(
             files=choice.files, project_directory=choice.project_directory,
             project_name=choice.project_name, env_files=choice.env_files,
-            profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(),
+            profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(), stdin=sys.stdin.buffer,
             cache_dir=self.layout.cache(),
         )  # fmt: skip
 
@@ -93,7 +94,7 @@ class Workspace:
         """What the files say."""
         from orchestrator.spec.load import load
 
-        return load(self._options)
+        return load(self.load_options)
 
     @cached_property
     def name(self) -> str:
@@ -116,12 +117,12 @@ class Workspace:
             return check_project_name(given)
         from orchestrator.spec import inputs
 
-        found = inputs.gather(self._options)
+        found = inputs.gather(self.load_options)
         written = glance(found.files)
         if written is None:
             return None
         return inputs.project_name(
-            self._options, found.environment, written=written, working_dir=found.working_dir
+            self.load_options, found.environment, written=written, working_dir=found.working_dir
         )
 
     def declared(self) -> Project | None:
@@ -137,7 +138,7 @@ class Workspace:
         if self.choice.files:
             return True
         try:
-            return bool(inputs.gather(self._options).files)
+            return bool(inputs.gather(self.load_options).files)
         except SpecError:
             return False
 

@@ -1,0 +1,290 @@
+"""The facade: what a program can ask of pcompose, and all that the command line calls.
+
+    from orchestrator import api
+
+    project = api.Project(files=["compose.yaml"])
+    project.up(wait=True)
+    for container in project.ps():
+        print(container.record.name, container.status.state)
+    project.down(volumes=True)
+
+Everything is imported when it is first needed.  Errors are those of `orchestrator.errors`; progress goes
+to a `Sink` (`orchestrator.events`).  Prints nothing and never exits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import events
+
+if TYPE_CHECKING:
+    from orchestrator.engine.listing import ImageRow, ProjectRow, StoredImage
+    from orchestrator.engine.logs import LogEntry
+    from orchestrator.engine.oneoff import Run, RunOptions
+    from orchestrator.engine.session import Exec
+    from orchestrator.engine.upping import Attached
+    from orchestrator.engine.workspace import Workspace
+    from orchestrator.events import Sink
+    from orchestrator.plan.plan import Plan
+    from orchestrator.plan.policy import DownPolicy, UpPolicy
+    from orchestrator.spec import model
+    from orchestrator.state.observed import Observed, ObservedContainer
+
+
+class Project:
+    """One application: Compose files, a name, or both.
+
+    `files`, `directory`, `name`, `env_files`, `profiles` are the root flags -f, --project-directory, -p,
+    --env-file and --profile; what is not given is found as docker compose finds it."""
+
+    def __init__(
+        self, *, files: Sequence[str] = (), directory: str | None = None, name: str | None = None,
+        env_files: Sequence[str] = (), profiles: Sequence[str] = (), cwd: str = "",
+        environ: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self._choice: dict[str, Any] = {  # keyword arguments of differing types
+            "files": tuple(files), "project_directory": directory, "project_name": name,
+            "env_files": tuple(env_files), "profiles": tuple(profiles), "cwd": cwd,
+        }  # fmt: skip
+        if environ is not None:
+            self._choice["environ"] = dict(environ)
+
+    @cached_property
+    def _workspace(self) -> Workspace:
+        from orchestrator.engine.workspace import Choice, Workspace
+
+        return Workspace(Choice(**self._choice))
+
+    @property
+    def name(self) -> str:
+        """The project's name; reads the files only where it must."""
+        return self._workspace.name
+
+    @property
+    def model(self) -> model.Project:
+        """What the files say.  SpecError with file:line:col."""
+        return self._workspace.project
+
+    def observe(self) -> Observed:
+        """What is: containers, networks, volumes, checked against the kernel."""
+        return self._workspace.observe()
+
+    # ---- up ----
+
+    def plan(self, policy: UpPolicy | None = None) -> Plan:
+        """What `up` would do; touches nothing."""
+        from orchestrator.engine import reconcile
+        from orchestrator.plan.policy import UpPolicy
+
+        return reconcile.draft(self._workspace, policy or UpPolicy()).plan
+
+    def up(
+        self, policy: UpPolicy | None = None, *, wait: bool = False,
+        wait_timeout: float | None = None, sink: Sink = events.ignore,
+    ) -> Plan:  # fmt: skip
+        """Create, recreate and start; returns the plan that was carried out.  With `wait` also
+        until every service is ready; `wait_timeout` in seconds, DeadlineError after it."""
+        from orchestrator.engine import reconcile
+        from orchestrator.plan.policy import UpPolicy
+
+        return reconcile.up(self._workspace, policy or UpPolicy(), wait=wait,
+                            wait_timeout=wait_timeout, sink=sink).plan  # fmt: skip
+
+    def up_attached(
+        self, policy: UpPolicy, *, sink: Sink = events.ignore, **rules: Any
+    ) -> Attached:
+        """As `up`, but stay connected to the output; `rules` are those of `engine.upping.Rules`:
+        attach, no_attach, attach_dependencies, abort, exit_code_from, timeout."""
+        from orchestrator.engine.upping import Attached, Rules
+
+        return Attached(self._workspace, policy, Rules(**rules), sink=sink)
+
+    # ---- the rest of a life ----
+
+    def down(
+        self, policy: DownPolicy | None = None, *, images: str | None = None,
+        sink: Sink = events.ignore,
+    ) -> bool:  # fmt: skip
+        """Stop and remove containers and networks, with `policy.volumes` volumes too; `images` is
+        None, `local` or `all`.  False where there was nothing."""
+        from orchestrator.engine import lifecycle
+        from orchestrator.plan.policy import DownPolicy
+
+        return lifecycle.down(self._workspace, policy or DownPolicy(), images=images, sink=sink)
+
+    def preview(self, verb: str, policy: DownPolicy) -> Plan:
+        """What down, stop, start, restart or rm (the `verb`) would do; touches nothing."""
+        from orchestrator.engine import lifecycle
+
+        return lifecycle.preview(self._workspace, verb, policy)
+
+    def stop(self, services: Sequence[str] = (), *, timeout: float | None = None,
+             sink: Sink = events.ignore) -> None:  # fmt: skip
+        """Stop running containers, dependents first; `timeout` in seconds until SIGKILL."""
+        from orchestrator.engine import lifecycle
+
+        lifecycle.stop(self._workspace, services, timeout=timeout, sink=sink)
+
+    def start(self, services: Sequence[str] = (), *, wait: bool = False,
+              wait_timeout: float | None = None, sink: Sink = events.ignore) -> None:  # fmt: skip
+        """Start containers that exist, dependencies first."""
+        from orchestrator.engine import lifecycle
+
+        lifecycle.start(self._workspace, services, wait=wait, wait_timeout=wait_timeout, sink=sink)
+
+    def restart(self, services: Sequence[str] = (), *, timeout: float | None = None,
+                dependents: bool = True, sink: Sink = events.ignore) -> None:  # fmt: skip
+        """Stop and start; `dependents`: also those that asked for it (`depends_on.restart`)."""
+        from orchestrator.engine import lifecycle
+
+        lifecycle.restart(self._workspace, services, timeout=timeout, dependents=dependents,
+                          sink=sink)  # fmt: skip
+
+    def kill(self, services: Sequence[str] = (), *, signal: str = "SIGKILL",
+             sink: Sink = events.ignore) -> bool:  # fmt: skip
+        """Send a signal to running containers; False where none runs."""
+        from orchestrator.engine import lifecycle
+
+        return lifecycle.kill(self._workspace, services, signal=signal, sink=sink)
+
+    def removable(self, services: Sequence[str] = (), *, stop: bool = False) -> list[str]:
+        """Names of the containers that `rm` would remove."""
+        from orchestrator.engine import lifecycle
+
+        return lifecycle.removable(self._workspace, services, stop=stop)
+
+    def rm(self, services: Sequence[str] = (), *, stop: bool = False, volumes: bool = False,
+           sink: Sink = events.ignore) -> None:  # fmt: skip
+        """Remove stopped containers; `stop`: stop them first; `volumes`: anonymous ones too."""
+        from orchestrator.engine import lifecycle
+
+        lifecycle.rm(self._workspace, services, stop=stop, volumes=volumes, sink=sink)
+
+    # ---- looking ----
+
+    def ps(self, services: Sequence[str] = (), *, all: bool = False) -> list[ObservedContainer]:
+        """The containers by name: running ones, or `all` with stopped and one-off ones."""
+        from orchestrator.engine import listing
+
+        return listing.containers(self._workspace, services, everything=all)
+
+    def images(self, services: Sequence[str] = ()) -> list[ImageRow]:
+        """The images that the containers were made from."""
+        from orchestrator.engine import listing
+
+        return listing.used_images(self._workspace, services)
+
+    def logs(
+        self, services: Sequence[str] = (), *, since: float | None = None,
+        until: float | None = None, tail: int | None = None, index: int | None = None,
+    ) -> Iterator[LogEntry]:  # fmt: skip
+        """Lines of all replicas merged by time; `since` and `until` in seconds since the epoch,
+        `tail` lines of each container."""
+        from orchestrator.engine import following
+
+        return following.history(self._workspace, services, since=since, until=until, tail=tail,
+                                 index=index)  # fmt: skip
+
+    def follow(
+        self, services: Sequence[str] = (), *, since: float | None = None, tail: int | None = None,
+        index: int | None = None,
+    ) -> Iterator[LogEntry | events.StateChanged]:  # fmt: skip
+        """As `logs`, and then lines and state changes as they come, until no container runs."""
+        from orchestrator.engine import following
+
+        return following.follow(self._workspace, services, since=since, tail=tail, index=index)
+
+    # ---- processes ----
+
+    def exec(
+        self, service: str, argv: Sequence[str], *, index: int = 0, user: str = "", cwd: str = "",
+        environment: Mapping[str, str] | None = None, tty: bool = False, privileged: bool = False,
+        detach: bool = False, streams: Sequence[int] = (0, 1, 2),
+    ) -> Exec:  # fmt: skip
+        """Start a command in a running replica, connected to three descriptors; see `interact`."""
+        from orchestrator.engine import commands
+
+        return commands.execute(
+            self._workspace, service, argv, index=index, user=user, cwd=cwd,
+            environment=environment or {}, tty=tty, privileged=privileged, detach=detach,
+            streams=streams,
+        )  # fmt: skip
+
+    def run(
+        self, service: str, options: RunOptions, *, streams: Sequence[int] = (0, 1, 2),
+        sink: Sink = events.ignore,
+    ) -> Run:  # fmt: skip
+        """Start a one-off container, dependencies first; see `interact`."""
+        from orchestrator.engine import oneoff
+
+        return oneoff.run(self._workspace, service, options, streams=streams, sink=sink)
+
+    def run_options(self, **said: Any) -> RunOptions:
+        """RunOptions from what the command line says: short forms of volumes and ports as text."""
+        from orchestrator.engine import commands
+
+        return commands.run_options(self._workspace, **said)
+
+    # ---- the files ----
+
+    def config(self, *, format: str = "yaml", services: Sequence[str] = ()) -> str:
+        """The resolved files as `yaml` or `json`."""
+        from orchestrator.engine import configuration
+
+        return configuration.text(self._workspace, format=format, services=services)
+
+    def hashes(self) -> dict[str, str]:
+        """service -> hash of its configuration, the one that decides on recreation."""
+        from orchestrator.engine import configuration
+
+        return configuration.hashes(self._workspace)
+
+    def variables(self) -> dict[str, str]:
+        """The variables that templates in the files see."""
+        from orchestrator.engine import configuration
+
+        return configuration.variables(self._workspace)
+
+    def ordered_services(self) -> list[str]:
+        """Service names, dependencies first."""
+        from orchestrator.engine import configuration
+
+        return configuration.ordered_services(self._workspace)
+
+
+def interact(session: Exec | Run, *, stdin: int = 0, stdout: int = 1) -> int:
+    """Serve a process of `exec` or `run` until it has ended; its exit code."""
+    from orchestrator.engine import session as sessions
+
+    return sessions.interact(session, stdin=stdin, stdout=stdout)
+
+
+def projects() -> list[ProjectRow]:
+    """All projects of this user, by name."""
+    from orchestrator.engine import listing
+
+    return listing.projects()
+
+
+def stored_images() -> list[StoredImage]:
+    """All images in the store."""
+    from orchestrator.engine import listing
+
+    return listing.stored_images()
+
+
+def load_images(source: Any, *, sink: Sink = events.ignore) -> list[str]:
+    """Add the images of an archive (a path, or a binary stream); their references."""
+    from orchestrator.engine import listing
+
+    return listing.load(source, sink=sink)
+
+
+def import_image(source: Any, reference: str, *, changes: Sequence[str] = ()) -> str:
+    """Make an image of a root file system tar (a path, or a binary stream); its id."""
+    from orchestrator.engine import listing
+
+    return listing.import_rootfs(source, reference, changes=changes)

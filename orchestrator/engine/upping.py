@@ -1,0 +1,230 @@
+"""The attached `up`: create, listen, start, and stay until the containers are done or the user is.
+
+Everything runs in one thread that waits for log files, state changes and jobs on their way at once.
+Knows the rules of when a session ends and with which code; prints nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from orchestrator.engine import reconcile, submit, translate
+from orchestrator.engine.lifecycle import selected
+from orchestrator.engine.logs import LogEntry, Stream
+from orchestrator.engine.reconcile import Change
+from orchestrator.engine.submit import Submission
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import PcomposeError, UsageError
+from orchestrator.events import Progress, Sink, StateChanged
+from orchestrator.names import display_name
+from orchestrator.plan import teardown
+from orchestrator.plan.policy import DownPolicy, UpPolicy
+from orchestrator.supervisor import protocol
+
+if TYPE_CHECKING:
+    from orchestrator.engine.reconcile import Draft
+    from orchestrator.state.records import ContainerRecord
+
+Abort = Literal["", "exit", "failure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is shown and when the session ends."""
+
+    attach: tuple[str, ...] = ()
+    """Only these services are logged."""
+    no_attach: tuple[str, ...] = ()
+    attach_dependencies: bool = False
+    abort: Abort = ""
+    exit_code_from: str | None = None
+    timeout: float | None = None
+
+
+class Attached:
+    """One attached `up`; a context manager."""
+
+    def __init__(
+        self, workspace: Workspace, policy: UpPolicy, rules: Rules, *, sink: Sink
+    ) -> None:
+        self._workspace, self._policy, self._rules, self._sink = workspace, policy, rules, sink
+        self._change: Change | None = None
+        self._later: list[protocol.Job] = []
+        self._running: set[str] = set()
+        self._logged: set[str] = set()
+        self._monitored: set[str] = set()
+        self._submission: Submission | None = None
+        self._code_taken = False
+        self.exit_code = 0
+        self.interrupts = 0
+        self.is_aborting = False
+        self.names: list[str] = []
+        """Of the containers whose output is shown."""
+
+    def __enter__(self) -> Self:
+        self._stream = Stream(self._workspace.layout, self._workspace.name, wants=self._wants)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.close()
+        self._let_go()
+
+    def _wants(self, record: ContainerRecord) -> bool:
+        return record.service in self._logged and not record.oneoff
+
+    def _let_go(self) -> None:
+        if self._change is not None:
+            change, self._change = self._change, None
+            change.__exit__(None, None, None)
+
+    # ---- beginning ----
+
+    def create(self) -> None:
+        """Everything up to the first start, with progress."""
+        change = reconcile.opening(self._workspace, command="up", sink=self._sink)
+        change.__enter__()
+        self._change = change
+        made = reconcile.draft(self._workspace, self._policy, make_host=True)
+        self._choose(made)
+        jobs = reconcile.prepare(change, made)
+        first, self._later = reconcile.split(jobs)
+        change.execute(first)
+        self._listen(change, made, jobs)
+
+    def _choose(self, made: Draft) -> None:
+        """Which services are logged, and which keep the session alive."""
+        rules, services = self._rules, made.selected.services
+        named = set(self._policy.services) or set(services)
+        for name in rules.attach:
+            if name not in services:
+                raise UsageError(f"cannot attach to services not included in up: {name}")
+        if rules.exit_code_from is not None and rules.exit_code_from not in services:
+            raise UsageError(f"no such service: {rules.exit_code_from}")
+        if rules.attach:
+            logged = set(rules.attach)
+        else:
+            pool = set(services) if rules.attach_dependencies else named
+            logged = {n for n in pool if n in services and services[n].attach}
+        self._logged = logged - set(rules.no_attach)
+        watched = named if self._policy.services else (self._logged or set(services))
+        self._monitored = watched | ({rules.exit_code_from} if rules.exit_code_from else set())
+
+    def _listen(self, change: Change, made: Draft, jobs: translate.Jobs) -> None:
+        """Hear of everything from before the first start on; kept containers are heard from now."""
+        self._stream.watch(change.head.connect())
+        records = {r.name: r for r in jobs.created.values()}
+        for container in made.observed.containers:
+            if container.record.oneoff or container.record.name in records:
+                continue
+            records[container.record.name] = container.record
+            if container.is_running and container.record.service in self._monitored:
+                self._running.add(container.record.id)
+            self._stream.add(container.record, skip=True)
+        for record in jobs.created.values():
+            self._stream.add(record, skip=False)
+        shown = (r for r in records.values() if self._wants(r))
+        self.names = sorted(display_name(r.project, r.name, r.service, r.index) for r in shown)
+
+    def start(self) -> None:
+        """Start what is to be started; what happens comes through `events`."""
+        assert self._change is not None
+        if not self._later:
+            self._let_go()
+            return
+        self._submission = self._change.begin(self._later, sink=self._only_trouble)
+        self._stream.attach(self._submission)
+
+    def _only_trouble(self, event: object) -> None:
+        if not isinstance(event, Progress) or event.status in ("Warning", "Error"):
+            self._sink(event)  # type: ignore[arg-type]  # it is an Event that is no progress
+
+    # ---- while it runs ----
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is on its way and no watched container runs."""
+        return not self._stream.is_submitting and not self._running
+
+    def events(self) -> list[LogEntry | StateChanged]:
+        """What happened since the last call; waits for something to happen."""
+        found = self._stream.events()
+        if self._submission is not None and self._submission.is_done:
+            self._submission = None
+            self._let_go()
+        for event in found:
+            if isinstance(event, StateChanged):
+                self._take(event)
+        return found
+
+    def rest(self) -> list[LogEntry | StateChanged]:
+        """Output that was not yet whole lines when the session ended."""
+        return self._stream.drain()
+
+    def is_watched(self, event: StateChanged) -> bool:
+        """Whether the end of this container is told and counts."""
+        return event.service in self._monitored and not event.oneoff
+
+    def _take(self, event: StateChanged) -> None:
+        if not self.is_watched(event):
+            return
+        if event.action == "start":
+            self._running.add(event.container)
+        elif event.action == "die":
+            if not event.restarting:
+                self._running.discard(event.container)
+            self._judge(event)
+
+    def _judge(self, event: StateChanged) -> None:
+        """Abort, and the exit code of the session."""
+        rules, code = self._rules, event.exit_code or 0
+        if rules.exit_code_from is not None and event.service == rules.exit_code_from:
+            if not self._code_taken:
+                self._code_taken, self.exit_code = True, code
+        if self.interrupts or self.is_aborting or not rules.abort:
+            return
+        if rules.abort == "failure" and code == 0:
+            return
+        self.is_aborting = True
+        if rules.exit_code_from is None:
+            self.exit_code = code
+        self.stop()
+
+    # ---- ending ----
+
+    def interrupt(self) -> None:
+        """The user wants to leave: first stop, then kill."""
+        self.interrupts += 1
+        if self.interrupts == 1 and not self.is_aborting:
+            self.stop()
+        else:
+            self.kill()
+
+    def stop(self) -> None:
+        """Stop the services of this session, dependents first; goes on in `events`."""
+        if self._submission is not None:
+            self._stream.detach(self._submission)  # what has not begun will not
+            self._submission = None
+        self._let_go()
+        change = Change(self._workspace, command="up", sink=self._sink)
+        change.__enter__()
+        self._change = change
+        observed = self._workspace.observe()
+        policy = DownPolicy(services=self._policy.services, timeout=self._rules.timeout)
+        jobs = [translate.teardown_job(n, observed) for n in teardown.stop(observed, policy)]
+        if not jobs:
+            self._let_go()
+            return
+        self._submission = change.begin(jobs)
+        self._stream.attach(self._submission)
+
+    def kill(self) -> None:
+        """SIGKILL for all of them, now; needs no lock, because a stop holds it."""
+        observed = self._workspace.observe()
+        for container in selected(observed, self._policy.services, running=True):
+            try:
+                submit.request(self._workspace.layout, self._workspace.name, "signal",
+                               container=container.record.id, signal="SIGKILL")  # fmt: skip
+            except PcomposeError:
+                continue  # it ended meanwhile
+
