@@ -88,7 +88,8 @@ class Binder:
                 fields[key] = self._read(lambda c=convert, v=value: c(v), None, node, *path, key)  # type: ignore[misc]
         fields.update(self._limits(raw, node, path))
         fields["environment"] = raw.get("environment") or {}
-        fields["networks"] = self._read(lambda: _networks(raw), {}, node, *path, "networks")
+        none: dict[str, ServiceNetwork] = {}
+        fields["networks"] = self._read(lambda: _networks(raw), none, node, *path, "networks")
         fields = {key: value for key, value in fields.items() if value is not None}
         return Service(name=name, **{"image": "", **fields})
 
@@ -119,8 +120,9 @@ class Binder:
             internal=_truth(raw.get("internal", False)),
             external=_truth(raw.get("external", False)), labels=raw.get("labels") or {},
             ipam=tuple(
-                IpamPool(subnet=p.get("subnet"), ip_range=p.get("ip_range"), gateway=p.get("gateway"))
-                for p in pools
+                IpamPool(subnet=pool.get("subnet"), ip_range=pool.get("ip_range"),
+                         gateway=pool.get("gateway"))
+                for pool in pools
             ),
         )  # fmt: skip
 
@@ -134,7 +136,8 @@ class Binder:
     def _name(self, key: str, raw: Raw) -> str:
         if raw.get("name"):
             return str(raw["name"])
-        return key if _truth(raw.get("external", False)) else names.resource_name(self._project, key)
+        external = _truth(raw.get("external", False))
+        return key if external else names.resource_name(self._project, key)
 
 
 def _truth(value: object) -> bool:
@@ -153,17 +156,6 @@ def _count(value: object) -> int:
     if number < 0:
         raise ValueError("a service cannot have fewer than 0 containers")
     return number
-
-
-def _restart(value: str) -> str:
-    policy, colon, count = value.partition(":")
-    if policy not in ("no", "always", "unless-stopped", "on-failure") or (
-        colon and (policy != "on-failure" or not count.isdecimal())
-    ):
-        raise ValueError(
-            f"must be no, always, unless-stopped, on-failure or on-failure:N, not {value!r}"
-        )
-    return value
 
 
 def _dependencies(raw: Raw) -> dict[str, Dependency]:
@@ -195,7 +187,7 @@ def _health(raw: Raw) -> Healthcheck:
 
 def _ulimits(raw: Raw) -> tuple[Ulimit, ...]:
     found = []
-    for name, value in raw.items():
+    for name, value in sorted(raw.items()):
         pair = value if isinstance(value, dict) else {"soft": value, "hard": value}
         soft, hard = (values.parse_integer(str(pair[key])) for key in ("soft", "hard"))
         found.append(Ulimit(name=name, soft=soft, hard=hard))
@@ -262,7 +254,7 @@ def _networks(raw: Raw) -> dict[str, ServiceNetwork]:
 
 
 def _extra_hosts(raw: list[str]) -> tuple[tuple[str, str], ...]:
-    pairs = [entry.partition("=") for entry in raw]
+    pairs = [entry.partition("=") for entry in sorted(raw)]
     return tuple((host, address) for host, _, address in pairs)
 
 
@@ -274,6 +266,6 @@ def _logging(raw: Raw) -> Logging:
 _CONVERTED: dict[str, Callable[[Any], Any]] = {  # the shapes are those of the canonical tree
     "attach": _truth, "depends_on": _dependencies, "extra_hosts": _extra_hosts,
     "healthcheck": _health, "labels": dict, "logging": _logging, "oom_score_adj": int,
-    "ports": _ports, "restart": _restart, "shm_size": int,
+    "ports": _ports, "restart": str, "shm_size": int,
     "stop_grace_period": values.parse_duration, "ulimits": _ulimits, "volumes": _mounts,
 }  # fmt: skip

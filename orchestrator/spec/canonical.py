@@ -129,16 +129,18 @@ def _volume(item: Node) -> list[Node]:
         cleaned = target.copy(mounts.clean(str(target.value)))
         return [item.copy({**item.entries, "target": cleaned, **_mount_parts(item)})]
     mount = mounts.parse_mount(str(item.value))
+    is_bind = mount.type == "bind"
     options: dict[str, object] = {}
-    if mount.type == "bind":
+    if is_bind or mount.selinux or mount.propagation:
         options["bind"] = made(
-            item, selinux=mount.selinux, propagation=mount.propagation, create_host_path=True
-        )
-    else:
+            item, selinux=mount.selinux, propagation=mount.propagation,
+            create_host_path=is_bind or None,
+        )  # fmt: skip
+    if not is_bind:
         options["volume"] = made(item, nocopy=mount.nocopy or None)
     return [
         made(item, type=mount.type, source=mount.source, target=mount.target,
-             read_only=mount.read_only or None, consistency=mount.consistency, **options)
+             read_only=mount.read_only or None, **options)
     ]  # fmt: skip
 
 
@@ -197,6 +199,18 @@ def _labels(node: Node) -> Node:
     })  # fmt: skip
 
 
+def _dependencies(node: Node) -> Node:
+    found = shapes.dependencies(node)
+    return found.copy({
+        name: child.copy({"required": child.copy(True), **child.entries})
+        for name, child in found.entries.items()
+    })  # fmt: skip
+
+
+def _pull_policy(node: Node) -> Node:
+    return node.copy("missing") if node.value == "if_not_present" else node
+
+
 def _expose(node: Node) -> Node:
     items = shapes.texts(node).items
     return node.copy(shapes.unique(items, [item.value for item in items]))
@@ -228,7 +242,7 @@ def _host(item: Node) -> list[Node]:
     host, separator, address = text.partition("=")
     if not separator:
         host, separator, address = text.partition(":")
-    if not host or not address:
+    if not host or not separator:
         raise ValueError(f"{text!r} is not of the form HOST=ADDRESS")
     bare = [part.strip() for part in address.split(",")]
     return [
@@ -238,12 +252,11 @@ def _host(item: Node) -> list[Node]:
 
 def _build(node: Node) -> Node:
     found = shapes.below(node, "context")
-    rules: dict[str, Rule] = {"args": shapes.pairs, "labels": _labels, "secrets": _grants,
-                              "additional_contexts": shapes.pairs, "extra_hosts": _hosts}  # fmt: skip
-    return found.copy({
-        key: rules[key](child) if key in rules and child.value is not None else child
-        for key, child in found.entries.items()
-    })  # fmt: skip
+    rules: dict[str, Rule] = {
+        "args": shapes.pairs, "labels": _labels, "secrets": _grants, "extra_hosts": _hosts,
+        "additional_contexts": shapes.pairs,
+    }  # fmt: skip
+    return _nested(rules)(found)
 
 
 def _nested(rules: dict[str, Rule]) -> Rule:
@@ -274,11 +287,11 @@ _SERVICE: dict[str, Rule] = {
     **dict.fromkeys(("mem_limit", "mem_reservation", "memswap_limit", "shm_size"), _size),
     **dict.fromkeys(("networks", "models"), shapes.names),
     **dict.fromkeys(("secrets", "configs"), _grants),
-    "build": _build, "depends_on": shapes.dependencies, "deploy": _nested(_DEPLOY),
+    "build": _build, "depends_on": _dependencies, "deploy": _nested(_DEPLOY),
     "env_file": _env_file, "environment": _environment, "expose": _expose,
     "extends": lambda node: shapes.below(node, "service"), "extra_hosts": _hosts,
     "group_add": shapes.texts, "healthcheck": _nested(_HEALTH), "label_file": shapes.listed,
-    "logging": _nested({"options": shapes.texts}), "ports": _ports,
+    "logging": _nested({"options": shapes.texts}), "ports": _ports, "pull_policy": _pull_policy,
     "stop_grace_period": _duration, "sysctls": shapes.pairs,
     "tmpfs": lambda node: shapes.unique_texts(shapes.listed(node)), "volumes": _volumes,
 }  # fmt: skip

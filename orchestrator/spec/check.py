@@ -6,8 +6,9 @@ places.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from orchestrator.spec import ports
 from orchestrator.spec.model import Project, Service
 from orchestrator.spec.node import Node, find
 from orchestrator.spec.report import Report
@@ -16,15 +17,20 @@ from orchestrator.spec.tree import Path, dotted
 
 Finding = tuple[Path, str, str | None]
 """(path, message, hint)"""
+RESTART_POLICIES = ("no", "always", "unless-stopped", "on-failure")
 Rule = Callable[[Project, Node], Iterator[Finding]]
 
 
-def check(project: Project, root: Node, report: Report) -> None:
-    """Adds whatever does not fit to the report, at its place."""
-    for rule in RULES:
+def check(project: Project, root: Node, report: Report, *, lenient: bool) -> None:
+    """Adds whatever does not fit to the report, at its place; what would only fail when the
+    containers start is a warning if `lenient`."""
+    for rule in (*RULES, *START_RULES):
         for path, message, hint in rule(project, root):
             place = _nearest(root, path)
-            report.add(place, f"{dotted(path)}: {message}", hint=hint)
+            if lenient and rule in START_RULES:
+                report.warn(f"{report.place(place)}: {dotted(path)}: {message}")
+            else:
+                report.add(place, f"{dotted(path)}: {message}", hint=hint)
 
 
 def _nearest(root: Node, path: Path) -> Node | None:
@@ -35,7 +41,7 @@ def _nearest(root: Node, path: Path) -> Node | None:
     return None
 
 
-def _near(name: str, known: Mapping[str, object]) -> str | None:
+def _near(name: str, known: Iterable[str]) -> str | None:
     near = nearest_name(name, known)
     return f"did you mean `{near}`?" if near else None
 
@@ -133,8 +139,34 @@ def _mount_targets(project: Project, root: Node) -> Iterator[Finding]:
             path: Path = ("services", name, "volumes", index)
             if mount.target in taken:
                 yield path, f"{mount.target} is already mounted by tmpfs", None
+
+
+def _absolute_targets(project: Project, root: Node) -> Iterator[Finding]:
+    for name, service in project.services.items():
+        for index, mount in enumerate(service.volumes):
             if not mount.target.startswith("/"):
+                path: Path = ("services", name, "volumes", index)
                 yield path, f"target {mount.target!r} must be an absolute path", None
+
+
+def _restart(project: Project, root: Node) -> Iterator[Finding]:
+    for name, service in project.services.items():
+        policy, colon, count = service.restart.partition(":")
+        if policy not in RESTART_POLICIES or (
+            colon and (policy != "on-failure" or not count.isdecimal())
+        ):
+            text = f"must be {', '.join(RESTART_POLICIES)} or on-failure:N, not {service.restart!r}"
+            near = nearest_name(policy, RESTART_POLICIES)
+            hint = f"did you mean `{near}`?" if near else None
+            yield ("services", name, "restart"), text, hint
+
+
+def _host_addresses(project: Project, root: Node) -> Iterator[Finding]:
+    for name, service in project.services.items():
+        for host, address in service.extra_hosts:
+            if address != "host-gateway" and not ports.is_address(address):
+                path: Path = ("services", name, "extra_hosts")
+                yield path, f"{address!r} is not the address of {host}", "an IP or host-gateway"
 
 
 def _container_names(project: Project, root: Node) -> Iterator[Finding]:
@@ -172,14 +204,21 @@ def _said_twice(project: Project, root: Node) -> Iterator[Finding]:
     for name in project.services:
         node = root.get("services", name)
         for key, below in _TWICE if node else ():
-            one, two = node.get(key) if node else None, node.get("deploy", *below) if node else None
-            if one is None or two is None or _number(one) == _number(two):
+            one = node.get(key) if node else None
+            two = node.get("deploy", *below) if node else None
+            parent = node.get("deploy", *below[:-1]) if node else None
+            if one is None or parent is None or (key == "scale" and two is None):
                 continue
-            yield ("services", name, key), f"differs from deploy.{'.'.join(below)}", "keep one"
+            if two is not None and _number(one) == _number(two):
+                continue
+            yield ("services", name, key), f"differs from deploy.{'.'.join(below)}", "say it once"
 
 
 def _number(node: Node) -> object:
-    return float(node.value) if isinstance(node.value, int | float) else str(node.value)
+    try:
+        return float(str(node.value))
+    except ValueError:
+        return str(node.value)
 
 
 def _static_addresses(project: Project, root: Node) -> Iterator[Finding]:
@@ -217,11 +256,16 @@ def _external_volumes(project: Project, root: Node) -> Iterator[Finding]:
         node = root.get("volumes", key)
         for other in ("driver", "driver_opts", "labels") if volume.external and node else ():
             if node is not None and other in node.entries:
-                yield ("volumes", key, other), "an external volume has no settings but its name", None
+                text = "an external volume has no settings but its name"
+                yield ("volumes", key, other), text, None
 
 
 RULES: tuple[Rule, ...] = (
     _image, _dependencies, _cycle, _networks, _volumes, _granted("secrets"), _granted("configs"),
-    _mount_targets, _container_names, _network_mode, _said_twice, _static_addresses,
-    _start_interval, _healthy_dependencies, _external_volumes,
+    _mount_targets, _container_names, _network_mode, _said_twice, _external_volumes,
 )  # fmt: skip
+START_RULES: tuple[Rule, ...] = (
+    _absolute_targets, _restart, _host_addresses, _static_addresses, _start_interval,
+    _healthy_dependencies,
+)  # fmt: skip
+"""What the reference refuses only when it makes the containers."""

@@ -13,7 +13,7 @@ Pure: text in, entries out.  Knows nothing of files and services.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from orchestrator.spec import template
@@ -44,11 +44,12 @@ class DotenvError(Exception):
 
 
 def parse(
-    text: str, *, lookup: template.Lookup, missing: Callable[[str], None] = lambda name: None
-) -> list[Entry]:
-    """All entries in order, later ones of the same name included; names and values see `lookup`
-    first and then the entries above them.  Raises DotenvError."""
-    return _Parser(text, lookup, missing).entries()
+    text: str, *, lookup: template.Lookup, before: Mapping[str, str] | None = None,
+    missing: Callable[[str], None] = lambda name: None,
+) -> list[Entry]:  # fmt: skip
+    """All entries in order, later ones of the same name included; values see `lookup` first, then
+    the entries above them and those of `before`.  Raises DotenvError."""
+    return _Parser(text, lookup, dict(before or {}), missing).entries()
 
 
 def parse_raw(text: str, *, lookup: template.Lookup) -> list[Entry]:
@@ -72,14 +73,15 @@ def _lines(text: str) -> str:
 
 class _Parser:
     def __init__(
-        self, text: str, lookup: template.Lookup, missing: Callable[[str], None]
-    ) -> None:
+        self, text: str, lookup: template.Lookup, known: dict[str, str],
+        missing: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self._text = _lines(text)
         self._at = 0
         self._line = 1
         self._given = lookup
         self._missing = missing
-        self._known: dict[str, str] = {}
+        self._known = known
 
     def entries(self) -> list[Entry]:
         found = []

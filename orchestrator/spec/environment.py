@@ -6,6 +6,7 @@ Reads the env files; knows nothing of the process environment.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from orchestrator.errors import SpecError
@@ -52,22 +53,17 @@ def _read(
     if form is not None and form.value not in ("", "raw"):
         report.add(form, f"{where}.format: must be raw, not {form.value!r}")
         return
-    if required is not None and required.value is False and not inputs.os.path.exists(path):
+    if required is not None and required.value is False and not os.path.exists(path):
         return
 
-    def lookup(name: str) -> str | None:
-        value = known.get(name)
-        if value is None and name in found:
-            return str(found[name].value)
-        return value
-
+    before = {name: str(node.value) for name, node in found.items()}
     try:
         text = inputs.read_text(path, missing="no such env file")
         raw = form is not None and form.value == "raw"
         entries = (
-            dotenv.parse_raw(text, lookup=lookup)
-            if raw
-            else dotenv.parse(text, lookup=lookup, missing=lambda name: _unset(name, report))
+            dotenv.parse_raw(text, lookup=known.get) if raw else dotenv.parse(
+                text, lookup=known.get, before=before, missing=lambda name: _unset(name, report)
+            )
         )
     except SpecError as exc:
         report.add(item, f"{where}: {exc.message}", hint="`required: false` lets it be missing")

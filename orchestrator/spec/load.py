@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from orchestrator.errors import SpecError
 from orchestrator.spec import (
@@ -51,7 +52,7 @@ def load(options: LoadOptions) -> Project:
     root = _with_services(root, lambda _, node: environment.resolve(node, variables))
     support.check(root, report, lenient=options.lenient)
     report.check()
-    return _project(root, name, given, variables, report)
+    return _project(root, name, given, variables, report, lenient=options.lenient)
 
 
 def _documents(file: str, options: LoadOptions, report: Report) -> list[Node]:
@@ -71,7 +72,7 @@ def _name(options: LoadOptions, given: Inputs, documents: list[Node]) -> str:
     for document in documents:
         node = document.get("name")
         if node is not None and isinstance(node.value, str) and node.value:
-            written = _filled(node.value, given.environment)
+            written = _filled(node.value, given.environment) or " "  # said, though empty
     return inputs.project_name(
         options, given.environment, written=written, working_dir=given.working_dir
     )
@@ -105,8 +106,8 @@ def _tree(
                         "please remove it to avoid potential confusion")  # fmt: skip
         root = canonical.canonical(root, report)
         report.check()
-    if root is None:
-        raise SpecError("the Compose file is empty")
+    if root is None or not root.entries:
+        raise SpecError("the Compose file is empty", where=report.shown(documents[0].file))
     return root
 
 
@@ -119,22 +120,24 @@ def _with_services(root: Node, convert: Callable[[str, Node], Node]) -> Node:
 
 
 def _project(
-    root: Node, name: str, given: Inputs, variables: Mapping[str, str], report: Report
-) -> Project:
+    root: Node, name: str, given: Inputs, variables: Mapping[str, str], report: Report, *,
+    lenient: bool,
+) -> Project:  # fmt: skip
     root, incomplete = _with_env_files(root, given, variables, report)
     binder = bind.Binder(root, report, project=name)
     enabled, disabled = select.by_profile(binder.services(), given.profiles)
     networks = _networks(binder.networks(), enabled, disabled, name)
+    report.check()
     project = Project(
         name=name, working_dir=given.working_dir, files=given.files, env_files=given.env_files,
         services=enabled, disabled=disabled, networks=networks, volumes=binder.volumes(),
         profiles=given.profiles,
         extensions={key: plain(n) for key, n in root.entries.items() if key.startswith("x-")},
-        warnings=tuple(report.warnings), marks=NodeMarks(root), tree=root, incomplete=incomplete,
+        marks=NodeMarks(root), tree=root, incomplete=incomplete,
     )  # fmt: skip
-    check.check(project, root, report)
+    check.check(project, root, report, lenient=lenient)
     report.check()
-    return project
+    return replace(project, warnings=tuple(report.warnings))
 
 
 def _with_env_files(

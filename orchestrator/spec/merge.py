@@ -51,12 +51,23 @@ def _merged(base: Node, other: Node, path: Path) -> Node:
             return without_resets(other)
         if len(inner) == 2 and inner[0] == "ulimits":
             return without_resets(other)
+        if inner in _PAIRS:
+            return _pairs(base, other)
         base, other = _alike(base, other, inner)
     elif path[2:] == ("labels",) or path[2:] == ("ipam", "config"):
         if path[-1] == "config":
             return _pools(base, other)
-        base, other = shapes.pairs(base), shapes.pairs(other)
+        return _pairs(base, other)
     return _joined(base, other, path)
+
+
+def _pairs(base: Node, other: Node) -> Node:
+    """Variables and labels: each is replaced as a whole, also by one without a value."""
+    one, two = shapes.pairs(base), shapes.pairs(other)
+    if not isinstance(one.value, dict) or not isinstance(two.value, dict):
+        return without_resets(other)
+    kept = {key: node for key, node in one.value.items() if key not in two.value}
+    return two.copy({**kept, **without_resets(two).entries})
 
 
 def _joined(base: Node, other: Node, path: Path) -> Node:
@@ -81,8 +92,6 @@ def _mappings(base: dict[str, Node], other: Node, path: Path) -> Node:
 
 def _alike(base: Node, other: Node, inner: Path) -> tuple[Node, Node]:
     """Both sides in the same form where one attribute has several."""
-    if inner in _PAIRS:
-        return shapes.pairs(base), shapes.pairs(other)
     if inner in _LISTS:
         return shapes.listed(base), shapes.listed(other)
     if inner in _NAMES:

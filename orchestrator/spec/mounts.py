@@ -9,7 +9,6 @@ import posixpath
 from typing import NamedTuple
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
-_CONSISTENCY = ("consistent", "cached", "delegated")
 _PATH_STARTS = (".", "/", "~", "\\")
 
 
@@ -23,7 +22,6 @@ class Mount(NamedTuple):
     nocopy: bool = False
     propagation: str | None = None
     selinux: str | None = None
-    consistency: str | None = None
 
 
 def parse_mount(text: str) -> Mount:
@@ -72,8 +70,6 @@ def _with_options(mount: Mount, options: list[str]) -> Mount:
             mount = mount._replace(selinux=option)
         elif option in PROPAGATIONS:
             mount = mount._replace(propagation=option)
-        elif option in _CONSISTENCY:
-            mount = mount._replace(consistency=option)
     return mount
 
 

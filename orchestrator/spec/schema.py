@@ -57,7 +57,7 @@ class _Known:
         from hashlib import sha256  # only with a cache
 
         state = os.stat(schema_path())
-        content = marshal.dumps((tree, state.st_size, state.st_mtime_ns), 2)
+        content = marshal.dumps([tree, state.st_size, state.st_mtime_ns], 2)
         self._path = os.path.join(cache_dir, "validated", sha256(content).hexdigest())
 
     def is_valid(self) -> bool:
@@ -96,10 +96,11 @@ def _say(report: Report, node: Node, path: Path, text: str, hint: str | None = N
 
 
 def _unknown_keys(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    schema: dict[str, Any] = dict(error.schema)  # a JSON schema
+    schema = _schema(error)
     known = list(schema.get("properties", ()))
+    is_free = "^x-" in schema.get("patternProperties", ())
     for key, child in node.entries.items():
-        if key in known or key.startswith("x-") and "^x-" in schema.get("patternProperties", ()):
+        if key in known or (is_free and key.startswith("x-")):
             continue
         if not known and _is_name(key):
             continue
@@ -109,6 +110,11 @@ def _unknown_keys(error: ValidationError, path: Path, node: Node, report: Report
         near = nearest_name(key, known)
         hint = f"did you mean `{near}`?" if near else _elsewhere(key, path)
         _say(report, child, (*path, key), "unknown key", hint)
+
+
+def _schema(error: ValidationError) -> dict[str, Any]:
+    """The part of the schema that was broken."""
+    return error.schema if isinstance(error.schema, dict) else {}
 
 
 def _is_name(key: str) -> bool:
@@ -122,11 +128,11 @@ def _elsewhere(key: str, path: Path) -> str | None:
 
 
 def _wrong_type(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    schema: dict[str, Any] = dict(error.schema)
+    schema = _schema(error)
     wanted = schema.get("description") or " or ".join(_types(schema))
     hint = None
     if node.value is None:
-        hint = f"it has no value: remove the key, or is the indentation of what follows right?"
+        hint = "it has no value: remove the key, or is the indentation of what follows right?"
     elif "string" in _types(schema) and not isinstance(node.value, dict | list):
         hint = "write it in quotes"
     _say(report, node, path, f"must be {wanted}, not {_kind(node)}", hint)
@@ -152,14 +158,14 @@ def _kind(node: Node) -> str:
 
 
 def _not_listed(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    words = [str(word) for word in error.validator_value]
+    words = [str(word) for word in _schema(error)["enum"]]
     near = nearest_name(str(node.value), words)
     hint = f"did you mean `{near}`?" if near else None
     _say(report, node, path, f"must be one of {', '.join(words)}, not {_kind(node)}", hint)
 
 
 def _missing_keys(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    for key in error.validator_value:
+    for key in _schema(error)["required"]:
         if key not in node.entries:
             _say(report, node, path, f"`{key}` is missing")
 
@@ -174,7 +180,7 @@ def _repeated(error: ValidationError, path: Path, node: Node, report: Report) ->
 
 
 def _other(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    wanted = dict(error.schema).get("description")
+    wanted = _schema(error).get("description")
     text = f"must be {wanted}, not {_kind(node)}" if wanted else error.message
     _say(report, node, path, text)
 

@@ -90,10 +90,7 @@ def hosts(node: Node) -> Node:
 
 def unique(nodes: list[Node], keys: list[object]) -> list[Node]:
     """The nodes once per key: a later one takes the place of the earlier."""
-    found: dict[object, Node] = {}
-    for key, node in zip(keys, nodes, strict=True):
-        found[key] = node
-    return list(found.values())
+    return list(dict(zip(keys, nodes, strict=True)).values())
 
 
 def unique_texts(node: Node) -> Node:

@@ -35,7 +35,7 @@ _SERVICE: Keys = {
          "scale", "profiles", "depends_on", "healthcheck", "cap_add", "cap_drop", "cpus",
          "mem_limit", "pids_limit", "shm_size", "oom_score_adj", "ulimits", "tmpfs", "expose",
          "extra_hosts", "dns", "dns_opt", "dns_search"), _TEXT),
-    "pull_policy": frozenset({"missing", "never", "if_not_present"}),
+    "pull_policy": frozenset({"missing", "never"}),
     "ports": {"*": {
         "target": _TEXT, "published": _TEXT, "host_ip": _TEXT, "mode": _TEXT, "name": _TEXT,
         "app_protocol": _TEXT, "protocol": frozenset({"tcp", "udp"})}},

@@ -6,6 +6,7 @@ as the Compose implementations do.  Pure.
 
 from __future__ import annotations
 
+import math
 import re
 
 _SECONDS = {
@@ -103,20 +104,19 @@ def format_scalar(value: object) -> str:
 
 
 def format_float(value: float) -> str:
-    """Shortest digits, no exponent below 1e21: the way Go's %v prints a float."""
-    if value != value:
+    """Shortest digits, with an exponent outside of 1e-4 to 1e6: as the reference prints floats
+    in variables (Go's %v)."""
+    if math.isnan(value):
         return "NaN"
-    if value in (float("inf"), float("-inf")):
+    if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    if value == int(value) and abs(value) < 1e21:
-        return "-0" if value == 0 and str(value)[0] == "-" else str(int(value))
-    text = repr(value)
-    mantissa, e, exponent = text.partition("e")
-    if not e:
-        return text
-    if -5 < int(exponent) < 0:
-        return f"{value:.20f}".rstrip("0")
-    return f"{mantissa}e{exponent[0]}{exponent[1:].rjust(2, '0')}"
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        return repr(value).removesuffix(".0")
+    for precision in range(17):
+        text = f"{value:.{precision}e}"
+        if float(text) == value:
+            return text
+    return repr(value)
 
 
 _PLAIN_END = frozenset(";&|<>")

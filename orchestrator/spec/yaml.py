@@ -9,7 +9,7 @@ tags `!reset` and `!override`.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import SpecError
 from orchestrator.spec.node import OVERRIDE, RESET, Node, Scalar
@@ -17,7 +17,10 @@ from orchestrator.spec.node import OVERRIDE, RESET, Node, Scalar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from yaml import Event, Mark
+    from yaml import Mark
+
+Event = Any
+"""An event of the C parser or of the Python one; they share no type with all the fields."""
 
 MOST_NODES = 200_000
 """Nodes of a document with every alias expanded; a real one of 80 services has some 5000."""
@@ -96,8 +99,8 @@ def _syntax_error(exc: Exception, *, text: str, shown: str) -> SpecError:
     message = str(getattr(exc, "problem", None) or "the text is not YAML")
     context = getattr(exc, "context", None)
     hint = _ABOUT.get(message)
-    line = text.splitlines()[mark.line] if mark and mark.line < text.count("\n") + 1 and text else ""
-    if mark and line[mark.column : mark.column + 1] == "\t":
+    lines = text.split("\n")
+    if mark and mark.line < len(lines) and lines[mark.line][mark.column :][:1] == "\t":
         message, hint = "a tab cannot indent YAML", "indent with spaces"
     where = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
     return SpecError(f"{message} ({context})" if context else message, where=where, hint=hint)
@@ -215,7 +218,8 @@ class _Builder:
             key = "<<" if is_merge else self._key(event, mark, depth)
             node = self._node(self._next(), mark, depth)
             if key in places:
-                self._problem(mark, f"key `{key}` is given twice, first in line {places[key].line + 1}")
+                first = places[key].line + 1
+                self._problem(mark, f"key `{key}` is given twice, first in line {first}")
                 continue
             places[key] = mark
             if is_merge:
