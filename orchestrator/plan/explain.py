@@ -73,7 +73,13 @@ def _compare_key(
     old: dict[str, Any], new: dict[str, Any], path: Path, where: Where
 ) -> Iterator[str]:
     key = str(path[-1])
-    if key not in old:
+    before, after = old.get(key), new.get(key)
+    if isinstance(after if before is None else before, dict | list) and key not in _WHOLE:
+        # entry by entry, also where the first comes or the last goes
+        empty: Any = {} if isinstance(after if before is None else before, dict) else []
+        before, after = empty if before is None else before, empty if after is None else after
+        yield from _compare(before, after, path, where)
+    elif key not in old:
         yield _sentence(path, f"added {_show(new[key], path)}", where)
     elif key not in new:
         yield _sentence(path, f"removed, was {_show(old[key], path)}", where)

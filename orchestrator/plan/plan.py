@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from orchestrator.plan.actions import Action
 
@@ -77,11 +77,20 @@ class PlanBuilder:
     nodes: list[Node] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    _before: list[int] = field(default_factory=lambda: [0])
+    """By number: all nodes that come before, as a set of bits."""
 
-    def add(self, action: Action, *, after: tuple[int, ...] | list[int] = ()) -> int:
-        """Append an action; its prerequisites must have been added before."""
+    def add(self, action: Action, *, after: Iterable[int] = ()) -> int:
+        """Append an action; its prerequisites must have been added before.  One that another one
+        waits for already is left out."""
+        needed, covered = [], 0
+        for prior in sorted(set(after), reverse=True):
+            if not covered >> prior & 1:
+                needed.append(prior)
+            covered |= self._before[prior] | 1 << prior
         number = len(self.nodes) + 1
-        self.nodes.append(Node(number, action, tuple(sorted(set(after)))))
+        self.nodes.append(Node(number, action, tuple(reversed(needed))))
+        self._before.append(covered)
         return number
 
     def build(self) -> Plan:

@@ -86,9 +86,7 @@ def down(observed: Observed, policy: DownPolicy, *, declared: Project | None) ->
 
 
 def _name(observed: Observed, declared: Project | None) -> str:
-    if declared is not None:
-        return declared.name
-    return observed.project.name if observed.project is not None else ""
+    return declared.name if declared is not None else observed.name
 
 
 def _down_services(related: Relations, named: Sequence[str], declared: Project | None) -> set[str]:
@@ -157,17 +155,11 @@ def _remove_networks(
 
 def _own_networks(observed: Observed) -> list[str]:
     """Names of the networks that this project made, also one whose record is lost."""
-    project = _project_of(observed)
-    own = {n for n, there in observed.networks.items() if there.record.project == project}
+    networks = observed.networks
+    own = {n for n, there in networks.items() if there.record.project == observed.name}
     if observed.project is not None:
-        own |= {n for n in observed.project.networks.values() if n not in observed.networks}
+        own |= {n for n in observed.project.networks.values() if n not in networks}
     return sorted(own)
-
-
-def _project_of(observed: Observed) -> str:
-    if observed.project is not None:
-        return observed.project.name
-    return next((c.record.project for c in observed.containers), "")
 
 
 def _remove_volumes(
@@ -180,11 +172,10 @@ def _remove_volumes(
 ) -> None:
     """The project's declared volumes, and anonymous ones that no container has any more (those of
     the containers that go are removed with them)."""
-    project = _project_of(observed)
     held = {name for c in observed.containers for name in c.record.anonymous_volumes.values()}
     used = {name for c in rest for name in c.record.named_volumes.values()}
     for name, record in sorted(observed.volumes.items()):
-        if record.project != project or name in held:
+        if record.project != observed.name or name in held:
             continue
         if name not in used:
             builder.add(RemoveVolume(subject=name), after=removed)

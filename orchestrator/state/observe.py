@@ -42,6 +42,7 @@ def observe(layout: Layout, project: str) -> Observed:
     found.sort(key=lambda c: (c.record.name, c.record.created_at, c.record.id))
     return Observed(
         project=_project(layout, project),
+        name=project,
         containers=tuple(found),
         networks={n.record.name: n for n in networks(layout)},
         volumes={v.name: v for v in volumes(layout)},

@@ -39,6 +39,8 @@ class Observed:
     """All of one project, and what else of the machine its files may name."""
 
     project: ProjectRecord | None
+    name: str = ""
+    """Of the project, also where its record is lost."""
     containers: tuple[ObservedContainer, ...] = ()
     """Every container of the project, one-offs and duplicates included; by name, then oldest
     first."""
