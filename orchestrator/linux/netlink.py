@@ -1,4 +1,4 @@
-"""rtnetlink(7): links, addresses and routes as declarative messages, and the socket that sends them.
+"""rtnetlink(7): links, addresses and routes as declarative messages, and the socket for them.
 
 A message is a value made by `create_bridge`, `create_veth`, `set_link`, … and knows which of the
 kernel's refusals are as good as success (`accept`).  `Netlink.run` sends many in one sendmsg and
@@ -12,6 +12,7 @@ import _socket
 import errno
 import os
 import struct
+import sys
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
@@ -146,15 +147,12 @@ def text(kind: int, value: str) -> bytes:
 
 def number(kind: int, value: int) -> bytes:
     """An unsigned 32-bit number in the byte order of the machine."""
-    return attribute(kind, value.to_bytes(4, _ORDER))
+    return attribute(kind, value.to_bytes(4, sys.byteorder))
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
     """Attributes inside an attribute."""
     return attribute(kind | _NLA_F_NESTED, b"".join(attributes))
-
-
-_ORDER = "little" if struct.pack("=H", 1) == b"\1\0" else "big"
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
@@ -396,7 +394,7 @@ def _failure(code: int, flags: int, body: bytes, subject: str) -> OSError:
     if flags & _NLM_F_ACK_TLVS:
         start = 20
         if not flags & _NLM_F_CAPPED and len(body) >= 8:
-            start = 4 + int.from_bytes(body[4:8], _ORDER)
+            start = 4 + int.from_bytes(body[4:8], sys.byteorder)
         said = attributes(body[(start + 3) & ~3 :]).get(_NLMSGERR_ATTR_MSG, b"")
         if said:
             reason += f" ({said.rstrip(bytes(1)).decode(errors='replace')})"
@@ -425,8 +423,8 @@ def _link(body: bytes) -> Link:
     return Link(
         index=index,
         name=os.fsdecode(found.get(IFLA_IFNAME, b"").rstrip(b"\0")),
-        mtu=int.from_bytes(found.get(IFLA_MTU, b""), _ORDER),
-        master=int.from_bytes(found.get(IFLA_MASTER, b""), _ORDER),
+        mtu=int.from_bytes(found.get(IFLA_MTU, b""), sys.byteorder),
+        master=int.from_bytes(found.get(IFLA_MASTER, b""), sys.byteorder),
         kind=os.fsdecode(kind.rstrip(b"\0")),
     )
 
@@ -445,5 +443,5 @@ def _route(body: bytes) -> Route:
         destination=_socket.inet_ntoa(destination) if destination else "",
         prefix=body[1],
         gateway=_socket.inet_ntoa(gateway) if gateway else None,
-        interface=int.from_bytes(found.get(_RTA_OIF, b""), _ORDER),
+        interface=int.from_bytes(found.get(_RTA_OIF, b""), sys.byteorder),
     )
