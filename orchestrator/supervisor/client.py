@@ -65,6 +65,16 @@ class ControlClient:
             raise from_json(message["error"])
         return message, descriptors
 
+    def pending(self) -> list[tuple[dict[str, Any], list[int]]]:
+        """What has arrived, without waiting, error answers included; SupervisorError at the end of
+        the connection.  For those who poll several sources."""
+        try:
+            return self._channel.pending()
+        except EOFError:
+            return [self.receive()]  # says what the end of the connection means
+        except (OSError, ValueError) as exc:
+            raise SupervisorError(f"the supervisor went away: {exc}") from exc
+
     def answers(self, sink: Sink) -> Iterator[tuple[dict[str, Any], list[int]]]:
         """Answers up to and with the result; events go to `sink` and are not yielded."""
         while True:

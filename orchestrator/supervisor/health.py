@@ -7,10 +7,11 @@ sooner and change no verdict:
 * The first probe runs at once, and until the first success probes follow each other quickly: after
   50 ms, then half as long again each time, never slower than `interval` (inside `start_period`:
   `start_interval`).
-* So that `retries` keeps its meaning, a failure before the first success counts only where a probe
-  would have been due by `interval` alone: the first count is one interval after the start (or at the
-  end of the start period, where there is one), then one per interval.  Probes are moved so that they
-  hit those moments.  An unhealthy container becomes unhealthy when it would have, a healthy one earlier.
+* So that `retries` keeps its meaning, a failure before the first success counts only where a
+  probe would have been due by `interval` alone: the first count is one interval after the start (or
+  at the end of the start period, where there is one), then one per interval.  Probes are moved so
+  that they hit those moments.  An unhealthy container becomes unhealthy when it would have, a
+  healthy one earlier.
 
 After the first success every probe counts, one interval after the end of the one before.
 """
@@ -70,7 +71,9 @@ def resume(check: Check, status: str, streak: int, *, started: float, now: float
     return replace(fresh, due=now, streak=streak, status=known, succeeded=status == "healthy")
 
 
-def after_probe(health: Health, check: Check, *, began: float, ended: float, passed: bool) -> Health:
+def after_probe(
+    health: Health, check: Check, *, began: float, ended: float, passed: bool
+) -> Health:
     """The next state.  A probe that could not be run or took too long has not passed."""
     if passed:
         due = ended + check.interval
@@ -78,6 +81,11 @@ def after_probe(health: Health, check: Check, *, began: float, ended: float, pas
     if health.succeeded or health.status == "unhealthy":
         return _counted(replace(health, due=ended + check.interval), check)
     return _failed_early(health, check, began=began, ended=ended)
+
+
+def postponed(health: Health, *, now: float) -> Health:
+    """A probe could not be tried, for reasons that are not the container's: soon again."""
+    return replace(health, due=now + QUICK_DELAY)
 
 
 def _counted(health: Health, check: Check) -> Health:
@@ -89,8 +97,9 @@ def _counted(health: Health, check: Check) -> Health:
 
 def _failed_early(health: Health, check: Check, *, began: float, ended: float) -> Health:
     """Nothing has succeeded yet: count at most once per interval, come back soon."""
-    in_start_period = ended < health.started + check.start_period
-    slowest = check.start_interval if in_start_period and check.start_interval > 0 else check.interval
+    slowest = check.interval
+    if check.start_interval > 0 and ended < health.started + check.start_period:
+        slowest = check.start_interval
     if began >= health.counts_from:
         health = _counted(replace(health, counts_from=began + check.interval), check)
     if health.status == "unhealthy":

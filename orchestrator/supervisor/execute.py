@@ -1,0 +1,295 @@
+"""Execute: what each kind of job does, in the words docker compose uses for progress.
+
+Decides nothing: order comes from `walk.py`, effects from lanes and `services.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from orchestrator import events
+from orchestrator.errors import DeadlineError, DependencyError, PcomposeError, StateError
+from orchestrator.state import store, volumes
+from orchestrator.state.records import (
+    ContainerRecord,
+    ContainerStatus,
+    NetworkRecord,
+    VolumeRecord,
+)
+from orchestrator.supervisor import protocol, waits
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from orchestrator.events import Kind, Sink, Status
+    from orchestrator.supervisor.lanes import Lane
+    from orchestrator.supervisor.launching import Stdio
+    from orchestrator.supervisor.project import Project
+
+LOG_LINES = 5
+
+
+class Executor:
+    """The jobs of one request; `emit` takes the progress."""
+
+    def __init__(
+        self, project: Project, *, emit: Sink, stdio: Stdio | None = None,
+        stdio_job: int | None = None, started: Callable[[str], None] = lambda id_: None,
+    ) -> None:
+        self._project = project
+        self._emit = emit
+        self._stdio = stdio
+        self._stdio_job = stdio_job
+        self._started = started
+        self._stopped: set[str] = set()
+        """Containers this request has stopped: their start is the end of a restart."""
+
+    async def perform(self, job: protocol.Job) -> None:
+        """Do one job; PcomposeError."""
+        match job:
+            case protocol.CreateNetwork():
+                await self._create_network(job)
+            case protocol.RemoveNetwork():
+                await self._remove_network(job)
+            case protocol.CreateVolume():
+                await self._create_volume(job)
+            case protocol.RemoveVolume():
+                await self._remove_volume(job)
+            case protocol.CreateContainer():
+                await self._create_container(job)
+            case protocol.StartContainer():
+                await self._start(job)
+            case protocol.StopContainer():
+                await self._stop(job)
+            case protocol.KillContainer():
+                await self._kill(job)
+            case protocol.RemoveContainer():
+                await self._remove(job)
+            case protocol.WaitFor():
+                await self._wait_for(job)
+            case _:
+                raise AssertionError(type(job).__name__)
+
+    # -- progress
+
+    def _tell(self, kind: Kind, name: str, text: str, status: Status, details: str = "") -> None:
+        self._emit(events.Progress(kind=kind, name=name, text=text, status=status, details=details,
+                                   time=time.time()))  # fmt: skip
+
+    async def _shown(
+        self, kind: Kind, name: str, words: tuple[str, str], action: Awaitable[Any]
+    ) -> Any:
+        """Run the action between its two words; an error is shown as such and raised."""
+        self._tell(kind, name, words[0], "Working")
+        try:
+            result = await action
+        except PcomposeError as exc:
+            self._tell(kind, name, "Error", "Error", exc.message)
+            raise
+        self._tell(kind, name, words[1], "Done")
+        return result
+
+    # -- networks and volumes
+
+    async def _create_network(self, job: protocol.CreateNetwork) -> None:
+        record = NetworkRecord.from_json(job.record)
+
+        async def create() -> None:
+            warning = self._project.services.create_network(record)
+            if warning:
+                self._emit(events.Warned(message=warning))
+
+        await self._shown("Network", record.name, ("Creating", "Created"), create())
+
+    async def _remove_network(self, job: protocol.RemoveNetwork) -> None:
+        layout = self._project.layout
+        record = store.read_record(layout.network_record(job.name), NetworkRecord)
+        if record is None:
+            return
+        if self._is_used(job.name):
+            self._tell("Network", job.name, "Resource is still in use", "Warning")
+            return
+
+        async def remove() -> None:
+            await self._project.services.remove_network(record)
+
+        await self._shown("Network", job.name, ("Removing", "Removed"), remove())
+
+    def _is_used(self, network: str) -> bool:
+        """By a container of this project, or by one of another that runs on its bridge."""
+        if any(network in lane.record.networks.values() for lane in self._project.lanes.values()):
+            return True
+        return self._project.services.is_used(network)
+
+    async def _create_volume(self, job: protocol.CreateVolume) -> None:
+        record = VolumeRecord.from_json(job.record)
+
+        async def create() -> None:
+            volumes.create(self._project.layout, record)
+
+        await self._shown("Volume", record.name, ("Creating", "Created"), create())
+
+    async def _remove_volume(self, job: protocol.RemoveVolume) -> None:
+        layout = self._project.layout
+        if not self._has_volume(job.name):
+            return
+        user = next(volumes.users(layout, job.name), None)
+        if user is not None:
+            self._tell("Volume", job.name, "Resource is still in use", "Warning")
+            return
+        action = self._project.in_thread(volumes.remove, layout, job.name)
+        await self._shown("Volume", job.name, ("Removing", "Removed"), action)
+
+    def _has_volume(self, name: str) -> bool:
+        return os.path.lexists(self._project.layout.volume(name))
+
+    # -- containers
+
+    async def _create_container(self, job: protocol.CreateContainer) -> None:
+        record = ContainerRecord.from_json(job.record)
+
+        async def create() -> None:
+            self._create(record)
+
+        await self._shown("Container", record.name, ("Creating", "Created"), create())
+
+    def _create(self, record: ContainerRecord) -> None:
+        project, layout = self._project, self._project.layout
+        if record.project != project.name or record.id in project.lanes:
+            raise StateError(f"cannot create container {record.name}: it is there already, or it "
+                             f"belongs to project {record.project}")
+        for name in record.anonymous_volumes.values():
+            volumes.create(layout, VolumeRecord(
+                name=name, key="", project=project.name, anonymous=True, created_at=time.time(),
+                config_hash="", labels={}))  # fmt: skip
+        store.save_container(layout, record)
+        try:
+            status = ContainerStatus(state="created")
+            store.save_status(layout, project.name, record.id, status)
+            lane = project.add(record, status)
+        except Exception:
+            store.forget_container(layout, project.name, record.id)
+            raise
+        lane.publish("create")
+
+    async def _start(self, job: protocol.StartContainer) -> None:
+        lane = self._project.lane(job.container)
+        if lane.is_running:
+            self._tell("Container", lane.record.name, "Running", "Done")
+            return
+        stdio = self._stdio if job.number == self._stdio_job else None
+        words = ("Starting", "Started")
+        await self._shown("Container", lane.record.name, words, lane.start(stdio))
+        if lane.id in self._stopped:
+            lane.publish("restart")
+        if stdio is not None:
+            self._started(lane.id)
+
+    async def _stop(self, job: protocol.StopContainer) -> None:
+        lane = self._project.lanes.get(job.container)
+        if lane is None:
+            return
+        if not lane.is_running:
+            await lane.stop()
+            return
+        words = ("Stopping", "Stopped")
+        await self._shown("Container", lane.record.name, words, lane.stop(job.timeout))
+        self._stopped.add(lane.id)
+
+    async def _kill(self, job: protocol.KillContainer) -> None:
+        lane = self._project.lane(job.container)
+
+        async def kill() -> None:
+            lane.kill(job.signal)
+
+        await self._shown("Container", lane.record.name, ("Killing", "Killed"), kill())
+
+    async def _remove(self, job: protocol.RemoveContainer) -> None:
+        lane = self._project.lanes.get(job.container)
+        if lane is None:
+            self._remove_leftover(job.container)
+            return
+        words = ("Removing", "Removed")
+        action = lane.remove(volumes=job.volumes, force=job.force)
+        await self._shown("Container", lane.record.name, words, action)
+
+    def _remove_leftover(self, id_: str) -> None:
+        """What has no readable record: a crash left it."""
+        layout = self._project.layout
+        store.forget_container(layout, self._project.name, id_)
+        store.remove_tree(layout.container_run(self._project.name, id_))
+
+    # -- waiting
+
+    async def _wait_for(self, job: protocol.WaitFor) -> None:
+        try:
+            await self._wait_all(job)
+        except (DependencyError, DeadlineError) as exc:
+            if job.required:
+                raise
+            for lane in self._lanes(job):
+                self._tell("Container", lane.record.name, "Skipped", "Warning",
+                           f"optional dependency {job.service}")  # fmt: skip
+            self._emit(events.Warned(message=f'optional dependency "{job.service}" of '
+                                             f'"{job.dependent}": {exc.message}'))  # fmt: skip
+
+    def _lanes(self, job: protocol.WaitFor) -> list[Lane]:
+        return [self._project.lanes[id_] for id_ in job.containers if id_ in self._project.lanes]
+
+    async def _wait_all(self, job: protocol.WaitFor) -> None:
+        if job.condition not in waits.CONDITIONS:
+            raise StateError(f"cannot wait for {job.service}: no condition {job.condition!r}")
+        if not job.containers:
+            raise DependencyError(f"{job.dependent} is missing dependency {job.service}")
+        try:
+            with anyio.fail_after(job.timeout):
+                async with anyio.create_task_group() as group:
+                    for id_ in job.containers:
+                        group.start_soon(self._wait_one, job, id_)
+        except TimeoutError as exc:
+            text = waits.too_late(dependent=job.dependent, timeout=job.timeout or 0.0)
+            raise DeadlineError(text) from exc
+        except BaseExceptionGroup as group_error:
+            raise _first(group_error) from None
+
+    async def _wait_one(self, job: protocol.WaitFor, id_: str) -> None:
+        lane = self._project.lane(id_)
+        self._tell("Container", lane.record.name, "Waiting", "Working")
+        while (found := self._verdict(lane, job)) is None:
+            await lane.changed()
+        if isinstance(found, waits.Met):
+            self._tell("Container", lane.record.name, found.text, "Done")
+            return
+        self._tell("Container", lane.record.name, "Error", "Error", found.message)
+        raise DependencyError(waits.with_evidence(
+            found.message, probes=lane.status.probes, log_lines=self._last_lines(lane)
+        ))  # fmt: skip
+
+    def _verdict(self, lane: Lane, job: protocol.WaitFor) -> waits.Met | waits.Failed | None:
+        if lane.is_removed:
+            return waits.Failed(message=f"container {lane.record.name} was removed")
+        subject = waits.Subject(name=lane.record.name, service=lane.record.service,
+                                status=lane.status, has_check=lane.has_check)  # fmt: skip
+        return waits.verdict(subject, job.condition, dependent=job.dependent)
+
+    def _last_lines(self, lane: Lane) -> list[str]:
+        from orchestrator.runtime import logs  # only where something went wrong
+
+        path = self._project.layout.container_log(self._project.name, lane.id)
+        try:
+            return [line.text for line in logs.read_log(path, tail=LOG_LINES)]
+        except OSError:
+            return []
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that made the others be cancelled."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            return _first(error)
+        return error
+    return group
