@@ -46,8 +46,10 @@ class Reference:
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         short = self.path.removeprefix(OFFICIAL)
-        # `library/a/b` must stay long: `a/b` would be another repository
-        return short if "/" not in short else self.path
+        if "/" not in short:
+            return short
+        # `docker.io/a.b/c` must stay long: without it a.b would be the domain
+        return self.name if _is_domain(self.path.partition("/")[0]) else self.path
 
     @property
     def canonical(self) -> str:
@@ -81,12 +83,15 @@ def parse(text: str) -> Reference:
     return reference
 
 
+def _is_domain(first: str) -> bool:
+    """Whether a first component is meant as one: a dot, a port, localhost, or upper case (which no
+    path may have)."""
+    return "." in first or ":" in first or first == "localhost" or first.lower() != first
+
+
 def _split_domain(name: str) -> tuple[str, str]:
-    """The first component is a domain only if it looks like one: a dot, a port, localhost, or
-    upper case (which no path may have)."""
     first, slash, rest = name.partition("/")
-    is_domain = "." in first or ":" in first or first == "localhost" or first.lower() != first
-    domain, path = (first, rest) if slash and is_domain else (DEFAULT_DOMAIN, name)
+    domain, path = (first, rest) if slash and _is_domain(first) else (DEFAULT_DOMAIN, name)
     if domain == "index.docker.io":
         domain = DEFAULT_DOMAIN
     if domain == DEFAULT_DOMAIN and "/" not in path:

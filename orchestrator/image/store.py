@@ -28,12 +28,14 @@ from typing import Any
 
 from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.image import config as configs
-from orchestrator.image import digest, locks
+from orchestrator.image import digest, locks, removal
 from orchestrator.image import reference as references
 from orchestrator.image.config import ImageConfig
 
 VERSION = 1
-_NAME_LENGTHS = (12, 24, 64)
+NAME_LENGTH = 12
+"""Hexadecimal digits of a diff id that name its layer, unless another layer has that name."""
+_NAME_LENGTHS = (NAME_LENGTH, 24, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,9 +276,7 @@ class ImageStore:
 
     def discard(self, path: str) -> None:
         """Delete a directory that `scratch` made."""
-        import shutil
-
-        shutil.rmtree(path)
+        removal.remove_tree(path)
 
     def layer(self, diff_id: str) -> Layer | None:
         """The unpacked layer of that digest, if it is here."""
