@@ -42,29 +42,38 @@ def apply(node: Node, rules: dict[str, Rule], path: Path, report: Report) -> Nod
             continue
         try:
             entries[key] = rule(child)
-        except ItemError as exc:
-            report.add(exc.node, f"{dotted((*path, key, exc.index))}: {exc}")
+        except ItemErrors as exc:
+            for index, item, message in exc.found:
+                report.add(item, f"{dotted((*path, key, index))}: {message}")
         except ValueError as exc:
             report.add(child, f"{dotted((*path, key))}: {exc}")
     return node.copy(entries)
 
 
-class ItemError(ValueError):
-    """One item of a list cannot be read."""
+class ItemErrors(ValueError):
+    """Items of a list that cannot be read: (index, item, why)."""
 
-    def __init__(self, node: Node, index: int, message: str) -> None:
-        super().__init__(message)
-        self.node = node
-        self.index = index
+    def __init__(self, found: list[tuple[int, Node, str]]) -> None:
+        super().__init__(found[0][2])
+        self.found = found
+
+
+MOST_ITEMS = 2 * 65536
+"""Entries one list may become; every port of both protocols are no more."""
 
 
 def _each(node: Node, convert: Callable[[Node], list[Node]]) -> list[Node]:
-    found = []
+    found: list[Node] = []
+    errors: list[tuple[int, Node, str]] = []
     for index, item in enumerate(node.items):
         try:
             found += convert(item)
         except ValueError as exc:
-            raise ItemError(item, index, str(exc)) from exc
+            errors.append((index, item, str(exc)))
+        if len(found) > MOST_ITEMS:
+            raise ValueError(f"the ranges stand for more than {MOST_ITEMS} entries")
+    if errors:
+        raise ItemErrors(errors)
     return found
 
 

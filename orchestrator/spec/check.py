@@ -78,21 +78,21 @@ def find_cycle(graph: Mapping[str, list[str]]) -> list[str] | None:
     """The first circle as a path that ends where it began; names nobody declares are ignored."""
     done: set[str] = set()
     for start in graph:
-        way: list[str] = []
-        rest: list[Iterator[str]] = []
+        way: dict[str, Iterator[str]] = {}
         entering: str | None = start
         while True:
-            if entering is not None and entering in way:
-                return [*way[way.index(entering) :], entering]
+            if entering in way:
+                names = list(way)
+                return [*names[names.index(entering) :], entering]
             if entering is not None and entering in graph and entering not in done:
-                way.append(entering)
-                rest.append(iter(graph[entering]))
+                way[entering] = iter(graph[entering])
             if not way:
                 break
-            entering = next(rest[-1], None)
+            last = next(reversed(way))
+            entering = next(way[last], None)
             if entering is None:
-                done.add(way.pop())
-                rest.pop()
+                done.add(last)
+                del way[last]
     return None
 
 
@@ -146,7 +146,10 @@ def _absolute_targets(project: Project, root: Node) -> Iterator[Finding]:
         for index, mount in enumerate(service.volumes):
             if not mount.target.startswith("/"):
                 path: Path = ("services", name, "volumes", index)
-                yield path, f"target {mount.target!r} must be an absolute path", None
+                hint = "a single letter before `:` is read as a drive: use a longer name"
+                is_drive = ":" in (mount.target[1:2], (mount.source or "")[1:2])
+                text = f"target {mount.target!r} must be an absolute path"
+                yield path, text, hint if is_drive else None
 
 
 def _restart(project: Project, root: Node) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from orchestrator.spec.node import Node
 Problem = tuple[str, str, str | None]
 """(where, message, hint)"""
 
-AT_MOST = 50
+AT_MOST = 20
 """Problems told at once; more than that hides the first one."""
 
 
@@ -53,6 +53,6 @@ class Report:
 
 
 def _position(problem: Problem) -> tuple[str, int, int]:
-    file, _, rest = problem[0].partition(":")
-    line, _, column = rest.partition(":")
-    return file, int(line or 0), int(column) if column.isdigit() else 0
+    file, *numbers = problem[0].rsplit(":", 2)
+    line, column = ([int(n) if n.isdecimal() else 0 for n in numbers] + [0, 0])[:2]
+    return file, line, column

@@ -133,7 +133,7 @@ def _wrong_type(error: ValidationError, path: Path, node: Node, report: Report) 
     hint = None
     if node.value is None:
         hint = "it has no value: remove the key, or is the indentation of what follows right?"
-    elif "string" in _types(schema) and not isinstance(node.value, dict | list):
+    elif _types(schema)[:1] == ["string"] and not isinstance(node.value, dict | list):
         hint = "write it in quotes"
     _say(report, node, path, f"must be {wanted}, not {_kind(node)}", hint)
 

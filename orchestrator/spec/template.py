@@ -94,7 +94,7 @@ def split(body: str) -> tuple[str, str, str]:
     if not name:
         raise TemplateError(f"`${{{body}}}` has no variable name")
     if rest and operator not in (":-", "-", ":?", "?", ":+", "+"):
-        raise TemplateError(f"`${{{body}}}` has no operator I know after {name}")
+        raise TemplateError(f"`${{{body}}}`: {name} is followed by none of :- - :? ? :+ +")
     return name, operator, rest[len(operator) :]
 
 

@@ -101,7 +101,7 @@ def _syntax_error(exc: Exception, *, text: str, shown: str) -> SpecError:
     hint = _ABOUT.get(message)
     lines = text.split("\n")
     if mark and mark.line < len(lines) and lines[mark.line][mark.column :][:1] == "\t":
-        message, hint = "a tab cannot indent YAML", "indent with spaces"
+        message, context, hint = "a tab cannot indent YAML", None, "indent with spaces"
     where = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
     return SpecError(f"{message} ({context})" if context else message, where=where, hint=hint)
 
