@@ -17,7 +17,7 @@ from orchestrator.linux import fds
 from orchestrator.linux.fds import Channel
 
 _START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import os, sys; os.fork() and os._exit(0); sys.path.insert(0, sys.argv[1]); "
     "from orchestrator.runtime import keeper; keeper.main(sys.argv[3:])"
 )
 _PATIENCE = 10.0
@@ -49,6 +49,7 @@ def keeper_argv(
     """The command line of a keeper; `ps` shows `pcompose-keeper PROJECT` in it.
 
     -S and -I: no site-packages, no user directory, no PYTHON* variables; only what is named here.
+    It leaves its parent at once, which must not be bothered with its end.
     """
     package = os.path.dirname(os.path.dirname(os.path.abspath(orchestrator.__file__ or "")))
     project = os.path.basename(os.path.dirname(socket_path))
@@ -74,9 +75,9 @@ def _start(
         ready, _, _ = select.select([ours], [], [], _PATIENCE)
     finally:
         os.close(ours)
-    if not ready:
+        os.waitpid(pid, 0)
+    if not ready:  # it waits for the lock, and serves once that is free
         holder = fds.lock_holder(lock_path)
-        os.kill(pid, 9)
         raise SupervisorError(
             "the keeper does not start", hint=f"its lock is held by {holder}" if holder else None
         )
@@ -85,8 +86,7 @@ def _start(
 def _spawn(
     socket_path: str, lock_path: str, supervisor_argv: Sequence[str], log_path: str, ready: int
 ) -> int:
-    """In a session of its own, with nothing inherited but `ready`; its parent is whoever we leave
-    it to, which must not be bothered with its end, so it is a grandchild."""
+    """In a session of its own, with nothing inherited but `ready`."""
     os.makedirs(os.path.dirname(socket_path), exist_ok=True)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     number = 3

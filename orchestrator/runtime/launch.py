@@ -8,10 +8,11 @@ known here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from orchestrator.errors import CommandNotExecutableError, CommandNotFoundError, LaunchError
-from orchestrator.linux import caps, syscalls
+from orchestrator.linux import caps, seccomp, syscalls
 from orchestrator.runtime import command, enter, groups, limits, privilege, rootfs
 from orchestrator.runtime.limits import Hierarchy, Placement
 from orchestrator.runtime.spec import ContainerSpec
@@ -185,9 +186,13 @@ def _seccomp(spec: ContainerSpec, mask: int, *, enabled: bool) -> list[Step]:
     no_new = [privilege.NoNewPrivileges()] if spec.no_new_privileges else []
     if not enabled:
         return [*no_new]
-    from orchestrator.linux import seccomp
+    return [*no_new, privilege.Seccomp(program=_filter(mask))]
 
-    return [*no_new, privilege.Seccomp(program=seccomp.default_program(mask).hex())]
+
+@cache
+def _filter(mask: int) -> str:
+    """Most containers of a machine have the same capabilities."""
+    return seccomp.default_program(mask).hex()
 
 
 def _environment(
