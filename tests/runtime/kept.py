@@ -59,8 +59,9 @@ class Kept:
             supervisor_argv=self.supervisor_argv, log_path=f"{self.root}/keeper.log")
 
     def reconnect(self) -> None:
-        """To a new keeper, after the old one was killed."""
+        """To a new keeper, once the old one, which was killed, is gone."""
         self.channel.close()
+        eventually(lambda: _start_time(self.keeper_pid) is None)
         self.waiting.clear()
         self.channel = self.connect()
         self.keeper_pid = self.ask({"op": "list"}, "list")["pid"]

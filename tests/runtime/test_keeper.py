@@ -62,11 +62,13 @@ def test_logs_are_rotated_by_size(kept: Kept) -> None:
 
 
 def test_a_killed_keeper_loses_and_doubles_no_line(kept: Kept) -> None:
-    kept.start("web", ("/bin/sh", "-c", f"{COUNT}; read x; exit 7"), stdin_open=True)
-    for _ in range(3):
+    slowly = COUNT.replace("; i=", "; [ $((i % 50)) = 0 ] && sleep 0.005; i=")
+    kept.start("web", ("/bin/sh", "-c", f"{slowly}; read x; exit 7"), stdin_open=True)
+    for _ in range(5):
         os.kill(kept.keeper_pid, 9)
         kept.reconnect()
         assert kept.adopt("web")["event"] == "adopted"
+    assert not kept.output("web").endswith("line 9999"), "it was over before we killed"
     last = "line 9999"
     eventually(lambda: kept.output("web").endswith(last))
     (kept.directory("web") / "run/stdin").write_text("x\n")
@@ -120,12 +122,11 @@ def test_the_keeper_starts_the_supervisor_again(kept: Kept, tmp_path: Path) -> N
     while kept.channel.receive() is not None:
         pass
     kept.supervisor_argv = ["/bin/sh", "-c", f"echo x >>{mark}"]
-    kept.channel = kept.connect()
-    kept.keeper_pid = kept.ask({"op": "list"}, "list")["pid"]
+    kept.reconnect()
     kept.start("web", ("/bin/sleep", "1000"))
     kept.channel.close()
     eventually(lambda: mark.exists() and len(mark.read_text()) >= 4)
-    kept.reconnect()
+    kept.channel = kept.connect()
     assert [c["id"] for c in kept.ask({"op": "list"}, "list")["containers"]] == [
         kept.specs["web"].id]  # fmt: skip
 
@@ -244,7 +245,7 @@ def test_a_terminal_is_handed_over(kept: Kept) -> None:
     _, (master,) = kept.event_with_fds("started")
     os.write(master, b"word\n")
     text = read_fd(master).decode()
-    assert text.startswith("/dev/pts/0\r\n")
+    assert "/dev/pts/0\r\n0 0\r\ncrw--w----" in text
     assert "got word" in text
     assert kept.exited("web")["exit_code"] == 0
 
