@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.names import container_name
+from orchestrator.plan import endpoints
 from orchestrator.plan.explain import explain, shorten
 from orchestrator.plan.policy import Recreate
 from orchestrator.plan.resources import network_of, volume_of
@@ -86,7 +87,7 @@ def decide(
 ) -> Decision:
     """`stale`: networks whose containers have to be made again, with the reason."""
     there = replicas(observed.of_service(wish.service.name))
-    compare = _Comparison(project, wish, stale)
+    compare = _Comparison(project, observed, wish, stale)
     causes = {r.index: compare.causes(r.newest) for r in there}
     # up-to-date ones first: a fresh replica is never dropped in favour of an outdated one
     ranked = sorted(there, key=lambda r: (bool(causes[r.index]), r.index))
@@ -115,8 +116,10 @@ def name_of(project: Project, service: Service, index: int) -> str:
 class _Comparison:
     """One service's wish, worked out once for all its containers."""
 
-    def __init__(self, project: Project, wish: Wish, stale: Mapping[str, str]) -> None:
-        self.project, self.wish, self.stale = project, wish, stale
+    def __init__(
+        self, project: Project, observed: Observed, wish: Wish, stale: Mapping[str, str]
+    ) -> None:
+        self.project, self.observed, self.wish, self.stale = project, observed, wish, stale
         self._tree: dict[str, Any] | None = None
         self._hash = ""
 
@@ -128,6 +131,7 @@ class _Comparison:
         if self.wish.recreate == "force":
             return [self.wish.forced_by]
         lost = [self.stale[n] for n in record.networks.values() if n in self.stale]
+        lost = lost or endpoints.misfits(record, self.observed.networks)
         return [*self._config(record), *self._image(record), *self._names(record), *lost]
 
     def _config(self, record: ContainerRecord) -> list[str]:

@@ -17,6 +17,8 @@ from orchestrator.spec import hashing
 from orchestrator.spec.model import Network, Project, Volume
 from orchestrator.state.observed import Observed, ObservedNetwork
 
+UNFINISHED = "left unfinished by an interrupted up"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -120,6 +122,8 @@ def _network_changes(project: Project, network: Network, there: ObservedNetwork)
     tree = hashing.network_tree(network)
     if hashing.config_hash(tree) == there.record.config_hash:
         return []
+    if not there.record.config_hash:
+        return [UNFINISHED]
 
     def where(*path: str | int) -> str:
         return project.where("networks", network.key, *path)

@@ -145,7 +145,10 @@ def _remove_networks(
     *,
     named: bool,
 ) -> None:
-    used = {name for c in rest for name in c.record.networks.values()}
+    """What is named stays with its network, running or not; of what is left by a whole `down`
+    (one-offs, orphans) only the running hold theirs, as with Docker."""
+    holders = rest if named else [c for c in rest if _is_up(c)]
+    used = {name for c in holders for name in c.record.networks.values()}
     for name in _own_networks(observed):
         if name not in used:
             builder.add(RemoveNetwork(subject=name), after=removed)

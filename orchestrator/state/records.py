@@ -142,6 +142,8 @@ class NetworkRecord(_Record):
     gateway: str
     internal: bool
     config_hash: str
+    """Empty from the moment the network is decided on until its bridge is made: what an
+    interrupted command leaves is made again."""
     config: dict[str, Any]
     labels: dict[str, str]
     leases: dict[str, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from orchestrator.plan import teardown
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.policy import DownPolicy
 from orchestrator.spec.model import Dependency, Network, Project, Service
+from orchestrator.state.observed import ObservedContainer
 from tests.plan.world import World, project, service, world
 
 NAMES = ("a", "b", "c", "d")
@@ -76,7 +77,17 @@ def assert_is_up(there: World, wish: Project) -> None:
         assert all(c.is_running for c in containers)
         for container in containers:
             assert container.record.config.get("environment", {}) == dict(wanted.environment)
+            assert_is_connected(there, container)
     assert not there.plan(wish)
+
+
+def assert_is_connected(there: World, container: ObservedContainer) -> None:
+    ends = container.record.spec["endpoints"]
+    records = [there.networks[end["network"]].record for end in ends]
+    for end, record in zip(ends, records, strict=True):
+        assert end["address"].rpartition(".")[0] == record.gateway.rpartition(".")[0]
+    ways_out = [end["gateway"] for end in ends if end["gateway"]]
+    assert len(ways_out) == (not all(record.internal for record in records))
 
 
 @given(st.data(), projects(), projects())
@@ -85,7 +96,9 @@ def test_an_up_cut_off_anywhere_is_finished_by_the_next(
     data: st.DataObject, before: Project, after: Project
 ) -> None:
     there = world(before)
-    for action in cut(data, there.plan(after, remove_orphans=True)):
+    plan = there.plan(after, remove_orphans=True)
+    there.begin(plan, after)
+    for action in cut(data, plan):
         there.act(action, after)
     there.up(after, remove_orphans=True)
     assert_is_up(there, after)
@@ -132,6 +145,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), recreate=st.sampled_from(["diverged", "force", "never"]))
     def up_cut_off(self, data: st.DataObject, recreate: str) -> None:
         plan = self.world.plan(self.wish, recreate=recreate, recreate_dependencies=recreate)
+        self.world.begin(plan, self.wish)
         for action in cut(data, plan):
             self.world.act(action, self.wish)
 

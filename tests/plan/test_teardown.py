@@ -149,6 +149,15 @@ def test_one_offs_go_only_when_asked(remove: bool) -> None:
     assert ("p_default" in there.networks) is not remove
 
 
+def test_a_one_off_that_has_ended_holds_no_network() -> None:
+    there = world(project(DB))
+    (made,) = there.containers.values()
+    there.put(replace(made.record, id="run", name="p-run", oneoff=True, index=0), state="exited")
+    there.apply(down(there))
+    assert list(there.containers) == ["run"]
+    assert not there.networks
+
+
 def test_a_broken_leftover_goes_down() -> None:
     there = world(project(DB))
     there.broken = ("0123456789abcdef",)

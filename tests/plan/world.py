@@ -26,7 +26,7 @@ from orchestrator.spec.model import (
     VolumeMount,
 )
 from orchestrator.state.observed import Observed, ObservedContainer, ObservedNetwork
-from orchestrator.state.records import ContainerRecord, ContainerStatus
+from orchestrator.state.records import ContainerRecord, ContainerStatus, NetworkRecord
 from tests.state.sample import container_record, network_record, volume_record
 
 
@@ -94,7 +94,9 @@ class World:
         self.volumes: dict[str, Any] = {}
         self.broken: tuple[str, ...] = ()
         self.image = "sha256:1"
-        self.clock = 0
+        self.clock = self.subnets = 0
+        self.decided: dict[str, NetworkRecord] = {}
+        """What the command that runs knows of a network whose record was removed meanwhile."""
 
     def observed(self) -> Observed:
         """The snapshot that planning reads."""
@@ -121,8 +123,31 @@ class World:
         self.apply(plan, wish)
         return plan
 
+    def begin(self, plan: Plan, wish: Project) -> None:
+        """What is written before the first action: networks are decided on, with an empty hash."""
+        for node in plan:
+            action = node.action
+            if isinstance(action, actions.CreateNetwork):
+                there = self.networks.get(action.subject)
+                record = self._decide_network(action, wish)
+                exists = there is not None and there.exists
+                self.networks[action.subject] = ObservedNetwork(record=record, exists=exists)
+
+    def _decide_network(self, action: actions.CreateNetwork, wish: Project) -> NetworkRecord:
+        tree = hashing.network_tree(wish.networks[action.key])
+        there = self.networks.get(action.subject)
+        if there is not None and there.record.config == tree:
+            return replace(there.record, config_hash="")
+        self.subnets += 1
+        return network_record(
+            action.subject, key=action.key, config=tree, internal=tree["internal"],
+            subnet=f"10.0.{self.subnets}.0/24", gateway=f"10.0.{self.subnets}.1",
+        )  # fmt: skip
+
     def apply(self, plan: Plan, wish: Project | None = None) -> None:
         """Carry out every action, in order."""
+        if wish is not None:
+            self.begin(plan, wish)
         for node in plan:
             self.act(node.action, wish)
 
@@ -135,7 +160,9 @@ class World:
             case actions.RemoveNetwork(subject=name):
                 users = [c for c in self.running() if name in c.record.networks.values()]
                 assert not users, f"{name} is removed under {users[0].record.name}"
-                self.networks.pop(name, None)
+                there = self.networks.pop(name, None)
+                if there is not None and not there.record.config_hash:
+                    self.decided[name] = there.record
             case actions.CreateVolume(subject=name, key=key):
                 assert name not in self.volumes
                 self.volumes[name] = volume_record(name, key=key, config_hash=VOLUME_HASH)
@@ -157,10 +184,11 @@ class World:
 
     def _create_network(self, action: actions.CreateNetwork, wish: Project) -> None:
         assert not (action.subject in self.networks and self.networks[action.subject].exists)
+        decided = self.networks.get(action.subject)
+        record = self.decided[action.subject] if decided is None else decided.record
         tree = hashing.network_tree(wish.networks[action.key])
-        record = network_record(
-            action.subject, key=action.key, config=tree, config_hash=hashing.config_hash(tree)
-        )
+        assert record.config == tree
+        record = replace(record, config_hash=hashing.config_hash(tree))
         self.networks[action.subject] = ObservedNetwork(record=record, exists=True)
 
     def _create(self, action: actions.CreateContainer, wish: Project) -> None:
@@ -185,9 +213,23 @@ class World:
                 image_id=self.image,
                 networks=networks,
                 named_volumes=volumes,
+                spec={"endpoints": self._endpoints(networks.values())},
                 depends_on={n: asdict(d) for n, d in made.depends_on.items()},
             )
         )
+
+    def _endpoints(self, networks: Iterable[str]) -> list[dict[str, Any]]:
+        records = [self.networks[name].record for name in networks]
+        way_out = next((r.name for r in records if not r.internal), None)
+        return [
+            {
+                "network": r.name,
+                "address": r.subnet.replace(".0/24", ".7"),
+                "prefix": 24,
+                "gateway": r.gateway if r.name == way_out else None,
+            }
+            for r in records
+        ]
 
     def put(self, record: ContainerRecord, **status: Any) -> None:
         """Add a container, as created unless `status` says otherwise."""
