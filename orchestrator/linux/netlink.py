@@ -219,13 +219,13 @@ def create_veth(
 
 def set_link(
     name: str, *, up: bool | None = None, master: int | None = None, group: int | None = None,
-    ipv6_address: bool = True, accept: tuple[int, ...] = (),
+    mtu: int | None = None, ipv6_address: bool = True, accept: tuple[int, ...] = (),
 ) -> Message:
     """Change an interface; what is None stays.  `master` 0 takes a port out of its bridge;
     `ipv6_address` False: no link-local address from now on."""
     body = _ifinfo(
         text(IFLA_IFNAME, name), _optional(IFLA_MASTER, master), _optional(IFLA_GROUP, group),
-        b"" if ipv6_address else _no_ipv6_address(), up=up,
+        _optional(IFLA_MTU, mtu), b"" if ipv6_address else _no_ipv6_address(), up=up,
     )
     return Message(RTM_NEWLINK, body, subject=name, accept=accept)
 

@@ -39,15 +39,18 @@ class NameTable:
         """The container is gone; unknown ones are no error."""
         _, networks = self._containers.pop(container, ("", {}))
         for network, (names, address) in networks.items():
-            known = self._addresses[network]
-            for one in {n.lower() for n in names}:
-                known[one].pop(container, None)
-                if not known[one]:
-                    del known[one]
-            if not known:
-                del self._addresses[network]
+            self._forget(container, network, names)
             if self._owners.get((network, address)) == container:
                 del self._owners[network, address]
+
+    def _forget(self, container: str, network: str, names: Sequence[str]) -> None:
+        known = self._addresses.get(network, {})
+        for one in {n.lower() for n in names}:
+            known[one].pop(container, None)
+            if not known[one]:
+                del known[one]
+        if not known:
+            self._addresses.pop(network, None)
 
     def lookup(self, container: str, name: str) -> list[str]:
         """The addresses of `name` as `container` sees it, shuffled: those on the first of its

@@ -1,0 +1,87 @@
+"""The rules of bridge networks in a kernel's nf_tables, looked at with a dump of our own."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from orchestrator.linux import netlink, nftables
+from tests.network.namespaces import isolated
+
+pytestmark = pytest.mark.kernel
+
+_GETTABLE, _GETCHAIN, _GETRULE = 1, 4, 7
+
+
+def names(kind: int, attribute: int) -> list[str]:
+    """The names in a list of all tables, chains or rules."""
+    message = netlink.Message(10 << 8 | kind, struct.pack(">BBH", 0, 0, 0))
+    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+        answers = sock.dump(message)
+    return [netlink.attributes(a[4:])[attribute].rstrip(b"\0").decode() for a in answers]
+
+
+def snapshot() -> tuple[list[str], list[str], list[str]]:
+    """Tables, chains, and the chain of each rule."""
+    return names(_GETTABLE, 1), names(_GETCHAIN, 3), names(_GETRULE, 2)
+
+
+def add(bridge: str, *, internal: bool = False) -> None:
+    nftables.add_network(bridge, subnet="10.9.0.0/24", internal=internal)
+
+
+@isolated
+def test_a_network_has_one_guard_and_one_way_out() -> None:
+    add("pc-a")
+    assert snapshot() == (
+        ["pcompose"], ["pc-a-forward", "pc-a-nat"], ["pc-a-forward", "pc-a-nat"],
+    )  # fmt: skip
+
+
+@isolated
+def test_an_internal_network_is_closed_both_ways_and_not_translated() -> None:
+    add("pc-a", internal=True)
+    assert snapshot()[2] == ["pc-a-forward", "pc-a-forward"]
+
+
+@isolated
+def test_the_same_change_again_gives_the_same_rules() -> None:
+    add("pc-a")
+    before = snapshot()
+    add("pc-a")
+    assert snapshot() == before
+    add("pc-a", internal=True)
+    assert snapshot()[2] == ["pc-a-forward", "pc-a-forward"]
+
+
+@isolated
+def test_the_table_goes_with_the_last_network() -> None:
+    add("pc-a")
+    add("pc-b")
+    nftables.remove_network("pc-a")
+    assert snapshot()[0] == ["pcompose"]
+    assert snapshot()[1] == ["pc-b-forward", "pc-b-nat"]
+    nftables.remove_network("pc-a")
+    nftables.remove_network("pc-b")
+    nftables.remove_network("pc-b")
+    assert snapshot() == ([], [], [])
+
+
+@isolated
+def test_a_refused_rule_leaves_nothing_of_the_change() -> None:
+    with pytest.raises(OSError, match="chain"):
+        nftables.add_network("x" * 300, subnet="10.9.0.0/24", internal=False)
+    assert snapshot() == ([], [], [])
+
+
+@isolated
+def test_tables_of_others_are_left_alone() -> None:
+    body = struct.pack(">BBH", 2, 0, 0) + netlink.text(1, "theirs")
+    table = netlink.Message(10 << 8, body, flags=netlink.NLM_F_CREATE)
+    frame = [netlink.Message(k, struct.pack(">BBH", 0, 0, 10)).encode(0) for k in (0x10, 0x11)]
+    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+        sock.batch(frame[0], [table], frame[1])
+    add("pc-a")
+    nftables.remove_network("pc-a")
+    assert snapshot() == (["theirs"], [], [])
