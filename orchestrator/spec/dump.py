@@ -21,8 +21,13 @@ _SEXAGESIMAL = r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
 
 def to_yaml(project: Project) -> str:
     """The canonical model as YAML, with a newline at the end."""
+    return yaml_text(_escaped(printed(project, as_json=False)))
+
+
+def yaml_text(data: dict[str, Any]) -> str:
+    """Any JSON data as YAML that reads back as itself."""
     lines: list[str] = []
-    _mapping(_escaped(printed(project, as_json=False)), "", lines)
+    _mapping(data, "", lines)
     return "\n".join(lines) + "\n"
 
 
@@ -57,7 +62,7 @@ def _for_json(value: Any, *, top: bool = False) -> Any:
     return [_for_json(child) for child in value] if isinstance(value, list) else value
 
 
-def _natural(key: str) -> tuple[tuple[int, int, str], ...]:
+def natural(key: str) -> tuple[tuple[int, int, str], ...]:
     """Sorts as the reference's YAML does: signs, then numbers by value, then letters; but a letter
     right behind a number comes first."""
     found: list[tuple[int, int, str]] = []
@@ -80,7 +85,7 @@ def _mapping(data: dict[str, Any], indent: str, lines: list[str]) -> None:
 
 
 def _by_key(entry: tuple[str, Any]) -> tuple[tuple[int, int, str], ...]:
-    return _natural(entry[0])
+    return natural(entry[0])
 
 
 def _entry(start: str, value: Any, indent: str, lines: list[str]) -> None:

@@ -28,7 +28,7 @@ def config_tree(service: Service) -> dict[str, Any]:
         value = getattr(service, name)
         if name not in EXCLUDED and value != default:
             tree[name] = _data(value, ordered=name not in _UNORDERED)
-    return {key: value for key, value in sorted(tree.items()) if value not in ({}, [])}
+    return {key: value for key, value in sorted(tree.items()) if value != {}}
 
 
 def network_tree(network: Network) -> dict[str, Any]:

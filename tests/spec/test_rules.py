@@ -1,0 +1,138 @@
+"""Do the parts fit together, and what is refused because it does not work yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.spec.check import find_cycle
+from tests.spec.loading import loaded, refused
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "words", "hint"),
+    [
+        ("a: {image: i, depends_on: [dbb]}\n  db: {image: i}", "2:30", "no service is called dbb",
+         "`db`"),
+        ("a: {image: i, networks: [fornt]}\nnetworks: {front: }", "2:28", "no network is called",
+         "`front`"),
+        ("a: {image: i, volumes: ['dat:/x']}\nvolumes: {data: }", "2:27", "no volume is called",
+         "`data`"),
+        ("a: {image: i, volumes: ['src:/x']}", "2:27", "no volume is called src", "./src"),
+        ("a: {image: ''}", "2:3", "neither an image nor a build context", "image"),
+        ("a: {image: i, depends_on: [b]}\n  b: {image: i, profiles: [dev]}", "2:30",
+         "only in profile dev", "--profile dev"),
+        ("a: {image: i, container_name: foo, scale: 2}", "2:17", "cannot be given to 2",
+         "scale to 1"),
+        ("a: {image: i, container_name: foo}\n  b: {image: i, container_name: foo}", "3:17",
+         "already the name of service a", None),
+        ("a: {image: i, tmpfs: [/t], volumes: ['./x:/t']}", "2:40", "already mounted by tmpfs",
+         None),
+        ("a: {image: i, volumes: ['v:/x']}", "2:27", "absolute path", "drive"),
+        ("a: {image: i, restart: alwayz}", "2:17", "must be no, always", "`always`"),
+        ("a: {image: i, restart: 'always:3'}", "2:17", "on-failure:N", None),
+        ("a: {image: i, cpus: 1, deploy: {resources: {limits: {cpus: 2}}}}", "2:17", "differs from",
+         "once"),
+        ("a: {image: i, scale: 2, deploy: {replicas: 3}}", "2:17", "differs from deploy.replicas",
+         "once"),
+        ("a: {image: i, healthcheck: {start_interval: 1s}}", "2:31", "start_period", None),
+        ("a: {image: i, depends_on: {b: {condition: service_healthy}}}\n"
+         "  b: {image: i, healthcheck: {disable: true}}", "2:34", "never becomes healthy", None),
+        ("a: {image: i, extra_hosts: ['h=nope']}", "2:17", "not the address of h", "host-gateway"),
+        ("a: {image: i, scale: 2, networks: {n: {ipv4_address: 10.0.0.2}}}\nnetworks: {n: }",
+         "2:42",
+         "one address", None),
+        ("a: {image: i, volumes: ['vol:/x']}\nvolumes: {vol: {external: true, labels: {a: b}}}",
+         "3:33",
+         "no settings but its name", None),
+    ],
+)  # fmt: skip
+def test_a_rule(tmp_path: Path, text: str, where: str, words: str, hint: str | None) -> None:
+    error = refused(tmp_path, f"services:\n  {text}\n")
+    place, message, told = error.problems[0]
+    assert place == f"compose.yaml:{where}"
+    assert words in message
+    assert hint is None or (told and hint in told)
+
+
+def test_all_faults_of_fit_are_told_at_once(tmp_path: Path) -> None:
+    text = "services:\n  a: {image: i, depends_on: [x], networks: [y], volumes: ['zz:/z']}\n"
+    assert len(refused(tmp_path, text).problems) == 3
+
+
+def test_a_cycle_is_shown_as_a_path(tmp_path: Path) -> None:
+    text = """
+        services:
+          a: {image: i, depends_on: [b]}
+          b: {image: i, depends_on: [c]}
+          c: {image: i, depends_on: [b]}
+    """
+    where, message, _ = refused(tmp_path, text).problems[0]
+    assert "b -> c -> b" in message
+    assert where == "compose.yaml:4:30"
+
+
+@pytest.mark.parametrize(
+    ("graph", "cycle"),
+    [
+        ({}, None), ({"a": ["a"]}, ["a", "a"]), ({"a": ["b", "c"], "b": ["c"], "c": []}, None),
+        ({"a": ["b"], "b": ["c"], "c": ["a"]}, ["a", "b", "c", "a"]), ({"a": ["gone"]}, None),
+    ],
+)  # fmt: skip
+def test_a_cycle_is_found(graph: dict[str, list[str]], cycle: list[str] | None) -> None:
+    assert find_cycle(graph) == cycle
+
+
+def test_a_very_long_chain_is_no_cycle() -> None:
+    assert find_cycle({str(n): [str(n + 1)] for n in range(20_000)}) is None
+
+
+UNSUPPORTED = """
+    services:
+      a:
+        image: i
+        build: .
+        privileged: true
+        devices: [/dev/null]
+        network_mode: host
+        deploy: {mode: global, resources: {reservations: {memory: 1g}}}
+        logging: {driver: syslog}
+        ports: [{target: 1, protocol: sctp}]
+        volumes: [{type: image, source: i, target: /i}]
+        pull_policy: always
+    networks: {n: {driver: macvlan, enable_ipv6: true}}
+    volumes: {v: {driver_opts: {o: bind}}}
+    secrets: {s: {file: ./x}}
+    configs: {c: {content: x}}
+"""
+NAMED = [
+    "services.a.build", "services.a.privileged", "services.a.devices", "services.a.network_mode",
+    "services.a.deploy.mode", "services.a.deploy.resources.reservations",
+    "services.a.logging.driver: syslog", "services.a.ports.0.protocol: sctp",
+    "services.a.volumes.0.type: image", "services.a.pull_policy: always",
+    "networks.n.driver: macvlan", "networks.n.enable_ipv6", "volumes.v.driver_opts", "secrets.s",
+    "configs.c",
+]  # fmt: skip
+
+
+def test_what_does_not_work_yet_is_refused_by_name_all_at_once(tmp_path: Path) -> None:
+    problems = refused(tmp_path, UNSUPPORTED).problems
+    assert [message.split(": not")[0].split(" is not")[0] for _, message, _ in problems] == NAMED
+    assert all(where.startswith("compose.yaml:") and hint for where, _, hint in problems)
+
+
+def test_lenient_loading_warns_instead(tmp_path: Path) -> None:
+    project = loaded(tmp_path, UNSUPPORTED, lenient=True)
+    assert len(project.warnings) == len(NAMED)
+    assert "compose.yaml:5:5: services.a.build: not supported yet" in project.warnings
+
+
+def test_a_key_that_asks_for_nothing_passes(tmp_path: Path) -> None:
+    text = "services: {a: {image: i, privileged: false, devices: [], sysctls: {}}}"
+    assert loaded(tmp_path, text).warnings == ()
+
+
+def test_version_is_accepted_with_a_warning(tmp_path: Path) -> None:
+    project = loaded(tmp_path, "version: '3.8'\nservices: {a: {image: i}}")
+    assert "`version` is obsolete" in project.warnings[0]
