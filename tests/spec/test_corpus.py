@@ -124,7 +124,7 @@ def same(one: Any, other: Any, unordered: set[str], path: str = "") -> bool:
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not beside the checkout")
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
 def test_we_say_what_the_reference_says(case: Case, tmp_path: Path) -> None:
     if case.name in DELIBERATE:
         pytest.skip(DELIBERATE[case.name])
@@ -135,7 +135,8 @@ def test_we_say_what_the_reference_says(case: Case, tmp_path: Path) -> None:
             pytest.skip("uses keys that do not work yet")
         if all(STARTS_NOT.search(message) for _, message, _ in exc.problems):
             pytest.skip("the reference refuses it later")
-        assert case.expected is None, str(exc)
+        if case.expected is not None:
+            raise
     else:
         assert same(case.expected, found, case.unordered), json.dumps(found)
 
