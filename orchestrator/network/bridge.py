@@ -50,12 +50,15 @@ def _create(sock: netlink.Netlink, interface: str, *, gateway: str, prefix: int)
         interface, mac=ipam.mac_of(gateway), mtu=routes.default_mtu(sock)
     )
     create.accept = (errno.EEXIST,)
-    quiet = netlink.set_link(interface, ipv6_address=False)
-    sock.run([create, quiet, netlink.set_link(interface, up=True)])
+    sock.run([create])
     link = netlink.get_link(sock, interface)
     if link.kind != "bridge":
         raise OSError(errno.EEXIST, f"an interface of kind {link.kind or 'unknown'} has its name")
-    sock.run([netlink.add_address(link.index, gateway, prefix, accept=(errno.EEXIST,))])
+    sock.run([
+        netlink.set_link(interface, ipv6_address=False),
+        netlink.set_link(interface, up=True),
+        netlink.add_address(link.index, gateway, prefix, accept=(errno.EEXIST,)),
+    ])  # fmt: skip
 
 
 def remove_bridge(interface: str, *, subnet: str) -> None:

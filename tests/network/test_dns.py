@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -138,19 +139,11 @@ def test_what_is_no_query_is_answered_or_ignored_and_serving_goes_on() -> None:
 # Upstreams: little servers in this namespace, on loopback addresses of their own
 
 
+@contextmanager
 def upstream(
     address: str, answer: Callable[[bytes], Sequence[bytes]], *, tcp: bool = False
-) -> contextmanager[Any] | Any:  # contextmanager has no useful static type here
+) -> Iterator[None]:
     """A process that answers each question with the packets `answer` makes of it."""
-    return _upstream(address, answer, tcp=tcp)
-
-
-@contextmanager
-def _upstream(
-    address: str, answer: Callable[[bytes], Sequence[bytes]], *, tcp: bool
-) -> Any:  # a generator of nothing
-    import os
-
     sock = socket.socket(type=socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
     sock.bind((address, 53))
     if tcp:
@@ -158,7 +151,10 @@ def _upstream(
     pid = os.fork()
     if pid == 0:
         while True:
-            _answer_tcp(sock, answer) if tcp else _answer_udp(sock, answer)
+            if tcp:
+                _answer_tcp(sock, answer)
+            else:
+                _answer_udp(sock, answer)
     sock.close()
     try:
         yield

@@ -52,7 +52,7 @@ def test_every_block_is_found_before_it_is_an_error() -> None:
 
 
 @given(names, st.integers(8, 30), st.data())
-def test_an_address_is_a_free_host_of_its_subnet(key: str, prefix: int, data: st.DataObject) -> None:
+def test_an_address_is_a_free_host(key: str, prefix: int, data: st.DataObject) -> None:
     subnet = IPv4Network((int(IPv4Address("10.0.0.0")), prefix))
     hosts = st.integers(1, subnet.num_addresses - 2).map(lambda n: str(subnet[n]))
     taken = data.draw(st.sets(hosts, max_size=10))

@@ -69,12 +69,10 @@ def test_a_taken_port_names_the_process_and_the_line() -> None:
     holder = socket.create_server(("127.0.0.1", 8080))
     with pytest.raises(PortInUseError) as caught:
         publisher().bind(Port(host_ip="0.0.0.0"))
-    command = " ".join([sys.executable, *sys.orig_argv[1:]])
-    assert str(caught.value).startswith(
-        f"cannot publish 0.0.0.0:8080/tcp for p-web-1: the port is in use by process {os.getpid()} ("
-    )
-    assert str(caught.value).endswith(") (compose.yaml:7)")
-    assert command.split()[-1][:10] in str(caught.value)
+    what, _, why = str(caught.value).partition(": ")
+    assert what == "cannot publish 0.0.0.0:8080/tcp for p-web-1"
+    assert why.startswith(f"the port is in use by process {os.getpid()} ({sys.orig_argv[0]}")
+    assert why.endswith(") (compose.yaml:7)")
     assert caught.value.hint == "stop that process, or publish another port"
     holder.close()
 
@@ -83,7 +81,7 @@ def test_a_taken_port_names_the_process_and_the_line() -> None:
 def test_a_port_taken_in_one_family_is_bound_in_neither() -> None:
     holder = socket.create_server(("::", 8080), family=socket.AF_INET6)
     mine = publisher()
-    with pytest.raises(PortInUseError, match=f"0.0.0.0:8080/tcp .* by process {os.getpid()}"):
+    with pytest.raises(PortInUseError, match=rf"0\.0\.0\.0:8080/tcp .* by process {os.getpid()}"):
         mine.bind(Port(host_ip=""))
     assert mine.bound == []
     holder.close()
@@ -94,7 +92,7 @@ def test_a_port_taken_in_one_family_is_bound_in_neither() -> None:
 def test_a_taken_udp_port_is_found_too() -> None:
     holder = socket.socket(type=socket.SOCK_DGRAM)
     holder.bind(("0.0.0.0", 8080))
-    with pytest.raises(PortInUseError, match=f"8080/udp .* by process {os.getpid()}"):
+    with pytest.raises(PortInUseError, match=rf"8080/udp .* by process {os.getpid()}"):
         publisher().bind(Port(protocol="udp"))
     holder.close()
 
@@ -105,13 +103,13 @@ def test_the_first_free_port_of_a_range_is_taken() -> None:
     wish = Port(first=8000, last=8002)
     assert [mine.bind(wish)[0].published for _ in range(2)] == [8000, 8001]
     other.bind(wish)
-    with pytest.raises(PortInUseError, match="127.0.0.1:8000-8002/tcp .*every port of the range"):
+    with pytest.raises(PortInUseError, match="8000-8002/tcp for p-web-1: every port"):
         other.bind(wish)
 
 
 @isolated
 def test_an_address_that_is_not_ours_is_said_to_be_so() -> None:
-    with pytest.raises(NetworkError, match="this machine has no address 192.0.2.77 .compose"):
+    with pytest.raises(NetworkError, match=r"this machine has no address 192\.0\.2\.77"):
         publisher().bind(Port(host_ip="192.0.2.77"))
 
 
