@@ -69,18 +69,28 @@ class Case:
         return set(json.loads(path.read_text()).get("unordered", ())) if path.exists() else set()
 
 
+def understood(words: list[str]) -> dict[str, Any] | None:
+    """The flags as options of `load`; None where one is about something else."""
+    options: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        if flag not in FLAGS:
+            return None
+        name, value = FLAGS[flag], value if equals else next(rest)
+        options[name] = value if name in SINGLE else (*options.get(name, ()), value)
+    return options
+
+
 def cases() -> Iterator[Case]:
     """Every case whose command line this test understands."""
     for path in sorted(CORPUS.glob("*/case.json")) if CORPUS.exists() else ():
         data = json.loads(path.read_text())
         if any(word.startswith("-") for word in data.get("config_args", ())):
             continue
-        options: dict[str, Any] = {}
-        words = iter(data.get("args", ()))
-        for word in words:
-            name = FLAGS[word]
-            value = next(words)
-            options[name] = value if name in SINGLE else (*options.get(name, ()), value)
+        options = understood(data.get("args", []))
+        if options is None:
+            continue
         yield Case(
             name=path.parent.name, options=options, environ=data.get("env", {}),
             services=tuple(data.get("config_args", ())), below=data.get("cwd", "."),
