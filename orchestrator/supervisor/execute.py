@@ -120,8 +120,11 @@ class Executor:
         await self._shown("Network", job.name, ("Removing", "Removed"), remove())
 
     def _is_used(self, network: str) -> bool:
-        """By a container of this project, or by one of another that runs on its bridge."""
-        if any(network in lane.record.networks.values() for lane in self._project.lanes.values()):
+        """By a container of this project that is up (a stopped one waits to be made again), or by
+        any of another project."""
+        lanes = self._project.lanes.values()
+        up = [lane for lane in lanes if lane.is_running or lane.is_starting or lane.is_waiting]
+        if any(network in lane.record.networks.values() for lane in up):
             return True
         return self._project.services.is_used(network)
 

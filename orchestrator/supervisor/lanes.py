@@ -345,7 +345,8 @@ class Lane:
                 await function(*args)
             except Exception as exc:
                 error = faults.known(exc, doing=f"the {name} of {self.record.name}")
-                self.update(error=error.message)
+                # whoever waits for its health must not wait for ever
+                self.update(error=error.message, health="unhealthy" if self.has_check else "")
 
     def _cancel(self, name: str) -> None:
         scope = self._scopes.pop(name, None)

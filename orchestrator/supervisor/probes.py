@@ -38,7 +38,7 @@ async def watch(lane: Lane) -> None:
     started = now - max(time.time() - status.started_at, 0.0)
     state = health.resume(check, status.health, status.failing_streak, started=started, now=now)
     while True:
-        await anyio.sleep(state.due - time.monotonic())
+        await anyio.sleep(max(state.due - time.monotonic(), 0.0))
         began, began_at = time.monotonic(), time.time()
         result = await probe(lane, spec)
         if result is None:

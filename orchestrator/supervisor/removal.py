@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from orchestrator.errors import LockHeldError, StateError
+from orchestrator.runtime.launch import forget_request
 from orchestrator.state import store, volumes
 from orchestrator.state.records import NetworkRecord
 from orchestrator.supervisor import faults
@@ -22,7 +23,7 @@ _LOCK_RECHECK = 0.005
 async def remove(lane: Lane, *, with_volumes: bool) -> None:
     """Record first, so that a crash leaves a leftover and no half container; StateError."""
     project, layout = lane.project, lane.project.layout
-    project.link.tell({"op": "forget", "id": lane.id})
+    project.link.tell(forget_request(lane.spec, hierarchy=project.hierarchy))
     project.services.detach(lane.id)
     run_dir = layout.container_run(project.name, lane.id)
     await project.in_thread(store.forget_container, layout, project.name, lane.id)

@@ -53,7 +53,9 @@ class Services:
         try:
             if not record.internal:
                 bridge.enable_forwarding(self._marker())
-            return _create_bridge(record)
+            warning = _create_bridge(record)
+            store.settle_network(self._project.layout, record)
+            return warning
         except NetworkError:
             if not was_there:
                 bridge.remove_bridge(record.bridge, subnet=record.subnet)

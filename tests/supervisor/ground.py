@@ -114,8 +114,8 @@ class Ground:
     def open(self) -> client.ControlClient:
         return client.open_client(self.layout, self.project)
 
-    def execute(self, *jobs: protocol.Job) -> list[Event]:
-        """Run the jobs; their events, also kept in `seen`."""
+    def execute(self, *jobs: protocol.Job, is_last: bool = False) -> list[Event]:
+        """Run the jobs; their events, also kept in `seen`.  The last ones see the supervisor off."""
         connection = self.open()
         events: list[Event] = []
         lock = store.project_lock(self.layout, self.project, command="test", wait=True)
@@ -124,6 +124,8 @@ class Ground:
                                jobs=[protocol.job_to_json(job) for job in jobs])
             lock.close()
             connection.result(events.append)
+            if is_last:
+                connection.finish()
         finally:
             self.seen += events
             connection.close()
@@ -161,10 +163,7 @@ class Ground:
         for network in observe.networks(self.layout):
             jobs.append(protocol.RemoveNetwork(number=len(jobs) + 1, after=after,
                                                name=network.record.name))  # fmt: skip
-        self.execute(*jobs)
-        connection = client.connect(self.layout, self.project)
-        if connection is not None:
-            connection.finish()
+        self.execute(*jobs, is_last=True)
 
     def exec(self, spec: ContainerSpec, *argv: str) -> tuple[int | None, str]:
         """Exit code and output of a command in the container."""
@@ -226,6 +225,10 @@ class Ground:
 
         return [line.text for line in logs.read_log(
             self.layout.container_log(self.project, spec.id))]
+
+    def lock(self) -> int:
+        """The project lock, as a command holds it; waits for it."""
+        return store.project_lock(self.layout, self.project, command="test", wait=True).fd
 
     def watch(self) -> Watch:
         return Watch(self)
