@@ -6,10 +6,9 @@ a CLOEXEC socket; the end of that stream without a message means that exec has h
 
 from __future__ import annotations
 
+import _signal as signals  # type: ignore[import-not-found]  # `signal` costs an import of `enum`
 import gc
 import os
-
-import _signal as signals  # type: ignore[import-not-found]  # `signal` costs an import of `enum`
 
 from orchestrator.linux import syscalls
 from orchestrator.runtime import command, enter, filesystem, groups, populate, privilege

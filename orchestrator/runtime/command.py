@@ -15,6 +15,7 @@ from orchestrator.runtime.steps import Child, Step
 
 _F_SETPIPE_SZ = 1031
 _PIPE_SIZE = 256 << 10
+_NULL = os.makedev(1, 3)
 
 
 class WaitForGo(Step):
@@ -106,7 +107,8 @@ class Terminal(Step):
 
 class OwnStreams(Step):
     """The streams that are pipes or FIFOs belong to the container's user, who may then open
-    /dev/stdout again; a user's terminal or file stays what it is."""
+    /dev/stdout again; a user's terminal or file stays what it is.  The host's /dev/null becomes the
+    container's own."""
 
     __slots__ = ()
 
@@ -115,6 +117,10 @@ class OwnStreams(Step):
             status = os.fstat(fd)
             if stat.S_ISFIFO(status.st_mode) and status.st_uid != child.uid:
                 os.fchown(fd, child.uid, -1)
+            elif stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL:
+                own = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+                os.dup2(own, fd, inheritable=True)
+                os.close(own)
 
     def describe(self) -> str:
         return "owner of the standard streams"

@@ -11,13 +11,12 @@ Run as `python -SI -c … pcompose-keeper PROJECT SOCKET LOCK READY_FD SUPERVISO
 
 from __future__ import annotations
 
+import _signal as signals  # type: ignore[import-not-found]  # `signal` costs an import of `enum`
 import gc
 import os
 import resource
 import select
 import time
-
-import _signal as signals  # type: ignore[import-not-found]  # `signal` costs an import of `enum`
 
 from orchestrator.linux import fds as descriptors
 from orchestrator.linux import procfs, syscalls
@@ -60,6 +59,8 @@ class Keeper:
         self._supervisor = -1  # pidfd of the one we have started
         self._connected_at = 0.0
         self._failures = 0
+        self._busy_groups: set[str] = set()
+        self._is_dismissed = False
         self._over = False
 
     def serve(self) -> None:
@@ -131,7 +132,7 @@ class Keeper:
     def _lose_supervisor(self) -> None:
         self._drop_channel()
         if not self._containers and not self._executions:
-            self._over = True
+            self._end()
             return
         lived = time.monotonic() - self._connected_at
         self._failures = 0 if lived > _HEALTHY else self._failures + 1
@@ -163,12 +164,22 @@ class Keeper:
         if self._containers or self._failures < 10:
             self._start_later()
         else:
-            self._over = True
+            self._end()
 
     def _end_if_idle(self) -> None:
         busy = self._containers or self._executions or self._supervisor >= 0
         if self._channel is None and not busy:
+            self._end()
+
+    def _end(self, patience: float = _PATIENCE) -> None:
+        """As soon as no cgroup waits for its last member to be gone; unless a supervisor has come
+        meanwhile and did not say `exit`."""
+        if not self._is_dismissed and (self._channel is not None or self._containers):
+            return
+        if not self._busy_groups or patience <= 0:
             self._over = True
+        else:
+            self._loop.later(0.02, lambda: self._end(patience - 0.02))
 
     # Containers
 
@@ -274,7 +285,8 @@ class Keeper:
             self._unwatch(container)
         failure = container.failure
         if failure is None:
-            self._tell({"event": "exited", "id": container.name, **self._write_exit(container, code)})
+            ended = self._write_exit(container, code)
+            self._tell({"event": "exited", "id": container.name, **ended})
         container.close()
         self._remove_groups(container.groups, 0.01)
         if failure is not None:
@@ -298,7 +310,9 @@ class Keeper:
 
     def _remove_groups(self, paths: Sequence[str], pause: float) -> None:
         busy = kept.remove_groups(paths)
+        self._busy_groups -= set(paths)
         if busy and pause < _LONGEST_PAUSE:
+            self._busy_groups |= set(busy)
             self._loop.later(pause, lambda: self._remove_groups(busy, pause * 2))
 
     def _adopt(self, message: Message, fds: list[int]) -> None:
@@ -329,6 +343,7 @@ class Keeper:
         if container is not None:
             self._unwatch(container)
             container.close()
+        self._remove_groups(message.get("groups", ()), 0.01)
 
     # Executions
 
@@ -439,7 +454,8 @@ class Keeper:
             self._tell({"event": "list_more", "more": bool(rest)}, part)
 
     def _exit(self, _message: Message, _: list[int]) -> None:
-        self._over = True
+        self._is_dismissed = True
+        self._end()
 
     _OPERATIONS = {  # noqa: RUF012  # never changed
         "launch": _launch, "go": _go, "abort": _abort, "adopt": _adopt, "forget": _forget,

@@ -37,9 +37,9 @@ def launch_request(
 
     `run_dir` holds the files `hosts`, `resolv.conf` and `hostname` before `go` is sent (before the
     message where `wait_for_network` is false).  `stdio`: `log` moves the output (of a FIFO pair, or
-    of a pty where spec.tty) into `log_dir`; `fds` uses the three descriptors sent along; `tty` makes
-    a pty that is handed over with `started` and not read by the keeper.  LaunchError where the spec
-    asks for what this machine has not.
+    of a pty where spec.tty) into `log_dir`; `fds` uses the three descriptors sent along; `tty`
+    makes a pty that is handed over with `started` and not read by the keeper.  LaunchError where
+    the spec asks for what this machine has not.
     """
     placement = _placement(spec, hierarchy)
     work: list[Step] = [
@@ -78,6 +78,13 @@ def adopt_request(
     return {"op": "adopt", "pid": pid, "start_time": start_time, **kept}
 
 
+def forget_request(spec: ContainerSpec, *, hierarchy: Hierarchy) -> Request:
+    """The keeper's `forget` message: let go of a container that is removed, and of what may be left
+    of its cgroups where it ended while no keeper lived."""
+    group = hierarchy.group_paths(_group_name(spec), list(limits.CONTROLLERS))
+    return {"op": "forget", "id": spec.id, "groups": sorted(set(group.values()))}
+
+
 def exec_request(
     spec: ContainerSpec, pid: int, *, exec_id: str, hierarchy: Hierarchy, argv: Sequence[str],
     environment: Mapping[str, str], user: str, cwd: str, tty: bool, privileged: bool,
@@ -91,7 +98,9 @@ def exec_request(
         enter.Hide(),
         *([enter.JoinGroups(paths=list(placement.legacy.values()))] if placement.legacy else []),
         enter.EnterNamespaces(),
-        privilege.LookUpUser(user=user or spec.user, group_add=[] if user else list(spec.group_add)),
+        privilege.LookUpUser(
+            user=user or spec.user, group_add=[] if user else list(spec.group_add)
+        ),
         command.Terminal(console=False) if tty else command.GivenStreams(),
         command.OwnStreams(),
         command.WorkingDirectory(path=cwd or spec.cwd, create=False),
@@ -129,8 +138,11 @@ _COMMAND_HINTS = {
 
 
 def _placement(spec: ContainerSpec, hierarchy: Hierarchy) -> Placement:
-    return limits.place(f"pcompose-{spec.id[:32]}", spec.resources, hierarchy=hierarchy,
-                        subject=spec.name)
+    return limits.place(_group_name(spec), spec.resources, hierarchy=hierarchy, subject=spec.name)
+
+
+def _group_name(spec: ContainerSpec) -> str:
+    return f"pcompose-{spec.id[:32]}"
 
 
 def _has_fifos(spec: ContainerSpec, stdio: Stdio) -> bool:

@@ -13,6 +13,7 @@ from orchestrator.errors import LaunchError
 from orchestrator.runtime.groups import Group
 from orchestrator.runtime.spec import Resources
 
+CONTROLLERS = ("memory", "cpu", "pids")
 PERIOD = 100_000
 """Microseconds; that of Docker and of the kernel's default."""
 _LEAST_QUOTA = 1_000
@@ -66,8 +67,8 @@ def place(name: str, resources: Resources, *, hierarchy: Hierarchy, subject: str
 
 
 def _wanted(resources: Resources) -> list[str]:
-    limits = {"memory": resources.memory, "cpu": resources.cpus, "pids": resources.pids}
-    return [controller for controller, limit in limits.items() if limit is not None]
+    limits = (resources.memory, resources.cpus, resources.pids)
+    return [c for c, limit in zip(CONTROLLERS, limits, strict=True) if limit is not None]
 
 
 def _steps(

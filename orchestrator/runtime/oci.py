@@ -45,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     match words:
         case ["--version" | "-v"]:
-            print(f"pcompose-oci version {__version__}\nspec: {_SPECIFICATION}")
+            sys.stdout.write(f"pcompose-oci version {__version__}\nspec: {_SPECIFICATION}\n")
             return 0
         case ["features"]:
-            print(json.dumps(features(), indent=2))
+            sys.stdout.write(json.dumps(features(), indent=2) + "\n")
             return 0
     verb = next((word for word in words if not word.startswith("-")), "")
     known = "is not supported yet" if verb in VERBS else "is no command of an OCI runtime"
-    print(f"pcompose-oci: {verb!r} {known}; there are: --version, features", file=sys.stderr)
+    sys.stderr.write(f"pcompose-oci: {verb!r} {known}; there are: --version, features\n")
     return 1
 
 

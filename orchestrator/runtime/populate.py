@@ -3,7 +3,8 @@
 Whole or not at all: a file `populating` beside the volume's data says that a copy has begun, so
 that after a crash it is begun again from nothing; a file `populated` says that it is done, so that
 a volume somebody emptied stays empty.  Two containers that start at once wait for each other.
-Ownership, modes, times, extended attributes, links and hard links are kept.  Imported by the keeper.
+Ownership, modes, times, extended attributes, links and hard links are kept.  Imported by the
+keeper.
 """
 
 from __future__ import annotations

@@ -131,6 +131,12 @@ def _mount(mount: Mount, spec: ContainerSpec) -> list[Step]:
         flags, data = tmpfs_options(mount, spec)
         return [_filesystem("tmpfs", mount.target, flags, data)]
     assert mount.source is not None
+    if mount.propagation.endswith("shared"):  # the copy in our mount namespace is a slave already
+        raise LaunchError(
+            f"cannot start {spec.name}: mounts made in the container at {mount.target} cannot be "
+            f"shared with the host (propagation {mount.propagation})"
+            + (f" ({mount.origin})" if mount.origin else ""), hint="use rslave or rprivate",
+        )
     steps: list[Step] = []
     if mount.populate:
         steps.append(Populate(source=mount.source, target=mount.target))

@@ -63,7 +63,8 @@ def test_a_limit_that_cannot_be_raised(kept: Kept) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     message = kept.run("web", ("/bin/true",), rlimits=(("bogus", 1, 1),))
     assert message["path"] == "bogus"
-    assert kept.run("two", ("/bin/true",), rlimits=(("nofile", hard + 1, hard),))["event"] == "failed"
+    too_soft = (("nofile", hard + 1, hard),)
+    assert kept.run("two", ("/bin/true",), rlimits=too_soft)["event"] == "failed"
 
 
 def test_a_missing_layer(kept: Kept) -> None:

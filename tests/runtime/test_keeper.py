@@ -1,4 +1,4 @@
-"""The keeper's own life: output that is never lost, adoption, executions, terminals, descriptors."""
+"""The keeper's own life: output that is never lost, adoption, executions, terminals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.linux import procfs
 from orchestrator.runtime import logs
+from orchestrator.runtime.spec import Resources
 from tests.runtime.kept import Kept, eventually
 
 pytestmark = pytest.mark.kernel
@@ -163,14 +164,12 @@ def test_a_command_enters_a_running_container(kept: Kept) -> None:
         "web", ("/bin/sh", "-c", "echo $A$B; id -u; pwd; hostname; cat /proc/1/comm; exit 4"),
         environment={"B": "2"})  # fmt: skip
     assert (code, text.split()) == (4, ["12", "1000", "/srv", "web", "sleep"])
-    groups = procfs.cgroups(kept.pids["web"][0])
-    assert kept.exec_output("web", ("/bin/cat", "/proc/self/cgroup"), user="root")[1].splitlines() \
-        == [line for line in _own_groups(kept, groups)]
 
 
-def _own_groups(kept: Kept, groups: dict[str, str]) -> list[str]:
-    """The lines of the first process, which is in the same groups."""
-    return kept.exec_output("web", ("/bin/cat", "/proc/1/cgroup"), user="root")[1].splitlines()
+def test_a_command_is_in_the_groups_of_its_container(kept: Kept) -> None:
+    kept.start("web", ("/bin/sleep", "1000"), resources=Resources(pids=50))
+    started, _ = kept.exec("web", ("/bin/sleep", "1000"))
+    assert procfs.cgroups(started["pid"]) == procfs.cgroups(kept.pids["web"][0])
 
 
 def test_a_command_in_a_container_has_its_privileges_or_all(kept: Kept) -> None:

@@ -27,7 +27,8 @@ def test_a_bind_is_shared_with_the_host_and_can_be_read_only(kept: Kept, tmp_pat
     data.mkdir()
     kept.sh("one", "echo hello >/data/file", mounts=(bind(data, "/data"),))
     assert (data / "file").read_text() == "hello\n"
-    text = kept.sh("two", "cat /d/file; echo x >/d/file", mounts=(bind(data, "/d", read_only=True),))
+    text = kept.sh("two", "cat /d/file; echo x >/d/file",
+                   mounts=(bind(data, "/d", read_only=True),))
     assert text == "hello"
     assert "Read-only" in kept.output("two", "stderr")
 
