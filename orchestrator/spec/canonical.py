@@ -184,6 +184,12 @@ def _size(node: Node) -> Node:
     return node.copy(values.parse_size(node.value))
 
 
+def _number(node: Node) -> Node:
+    if isinstance(node.value, str):
+        return node.copy(values.parse_number(node.value))
+    return node
+
+
 def _duration(node: Node) -> Node:
     """Checked here, kept as text: `bind` and `dump` read it each in their way."""
     values.parse_duration(str(node.value))
@@ -283,7 +289,7 @@ _HEALTH: dict[str, Rule] = {
     "test": _test, "interval": _duration, "timeout": _duration, "start_period": _duration,
     "start_interval": _duration,
 }  # fmt: skip
-_LIMITS = _nested({"memory": _size})
+_LIMITS = _nested({"memory": _size, "cpus": _number})
 _DEPLOY: dict[str, Rule] = {
     "labels": _labels,
     "resources": _nested({"limits": _LIMITS, "reservations": _LIMITS}),

@@ -153,7 +153,7 @@ class _Parser:
     def _quoted(self, quote: str) -> str:
         start = self._at + 1
         end = self._text.find(quote, start)
-        while end >= 0 and self._text[end - 1] == "\\" and end > start:
+        while end >= 0 and self._is_escaped(start, end):
             end = self._text.find(quote, end + 1)
         if end < 0:
             shown = self._text[self._at : self._end_of_line()]
@@ -166,6 +166,11 @@ class _Parser:
             return written.replace("\\'", "'")
         unescaped = re.sub(r'\\([abfnrtv$"\\]|0[0-7]{0,3})', _unescaped, written)
         return self._expanded(unescaped, line)
+
+    def _is_escaped(self, start: int, at: int) -> bool:
+        """Whether an odd number of backslashes stands before `at`."""
+        before = self._text[start:at]
+        return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 
     def _expanded(self, value: str, line: int | None = None) -> str:
         try:

@@ -129,7 +129,8 @@ def same(one: Any, other: Any, unordered: set[str], path: str = "") -> bool:
             for k in one
         )
     if isinstance(one, list) and isinstance(other, list) and path in unordered:
-        return sorted(map(json.dumps, one)) == sorted(map(json.dumps, other))
+        texts = [sorted(json.dumps(v, sort_keys=True) for v in side) for side in (one, other)]
+        return texts[0] == texts[1]
     return type(one) is type(other) and bool(one == other)
 
 
