@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -136,11 +137,12 @@ def same(one: Any, other: Any, unordered: set[str], path: str = "") -> bool:
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not beside the checkout")
 @pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
-def test_we_say_what_the_reference_says(case: Case, tmp_path: Path) -> None:
+def test_we_say_what_the_reference_says(case: Case) -> None:
     if case.name in DELIBERATE:
         pytest.skip(DELIBERATE[case.name])
     try:
-        found = answer(case, tmp_path)
+        with TemporaryDirectory() as directory:  # as deep as the recorded one: `../../..` is `/`
+            found = answer(case, Path(directory))
     except SpecError as exc:
         if "not supported yet" in str(exc):
             pytest.skip("uses keys that do not work yet")
