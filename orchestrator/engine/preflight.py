@@ -75,14 +75,22 @@ def _check_twice(
     seen: dict[tuple[str, int], tuple[str, PublishedPort]],
 ) -> None:  # fmt: skip
     other = seen.setdefault((port.protocol, port.first), (name, port))
-    same = other[1].host_ip == port.host_ip or "0.0.0.0" in (other[1].host_ip, port.host_ip)
-    if other[1] is port or not same:
+    if other[1] is port or not _overlap(other[1].host_ip, port.host_ip):
         return
     where = f" ({port.origin})" if port.origin else ""
     raise PortInUseError(
         f"port {port.first}/{port.protocol} is published by both {other[0]} and {name}{where}",
         hint="give one of them another port, or a range such as 8000-8010 for replicas",
     )
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two host addresses have one in common; the empty one is every address."""
+    if "" in (one, other):
+        return True
+    if (":" in one) != (":" in other):
+        return False
+    return one == other or bool({"0.0.0.0", "::"} & {one, other})
 
 
 def _check_free(name: str, port: PublishedPort) -> None:
@@ -104,7 +112,8 @@ def _check_free(name: str, port: PublishedPort) -> None:
 
 
 def _port_fault(name: str, port: PublishedPort, exc: OSError) -> NetworkError:
-    what = f"cannot publish {port.host_ip}:{port.first}/{port.protocol} for {name}"
+    shown = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip or "0.0.0.0"
+    what = f"cannot publish {shown}:{port.first}/{port.protocol} for {name}"
     where = f" ({port.origin})" if port.origin else ""
     if exc.errno == errno.EADDRINUSE:
         return PortInUseError(
@@ -117,7 +126,7 @@ def _port_fault(name: str, port: PublishedPort, exc: OSError) -> NetworkError:
 
 
 def _holder(port: PublishedPort) -> str:
-    holder = procfs.port_holder(port.protocol, port.host_ip, port.first)
+    holder = procfs.port_holder(port.protocol, port.host_ip or "0.0.0.0", port.first)
     if holder is None or not holder[0]:
         return "the port is in use already"
     pid, command = holder

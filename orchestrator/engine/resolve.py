@@ -239,7 +239,7 @@ def ports(service: Service, *, project: Project) -> tuple[runtime.PublishedPort,
 def _port(port: Port, origin: str) -> runtime.PublishedPort:
     low, _, high = (port.published or "0").partition("-")
     return runtime.PublishedPort(
-        target=port.target, protocol=port.protocol, host_ip=port.host_ip or "0.0.0.0",
+        target=port.target, protocol=port.protocol, host_ip=port.host_ip or "",
         first=int(low), last=int(high or low), origin=origin,
     )  # fmt: skip
 

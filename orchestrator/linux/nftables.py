@@ -28,7 +28,8 @@ _SUBSYSTEM = 10
 _NFPROTO_IPV4 = 2
 _BATCH_BEGIN = 0x10
 _BATCH_END = 0x11
-_NEWTABLE, _DELTABLE, _NEWCHAIN, _DELCHAIN, _NEWRULE, _DELRULE = 0, 2, 3, 5, 6, 8
+_NEWTABLE, _GETTABLE, _DELTABLE = 0, 1, 2
+_NEWCHAIN, _DELCHAIN, _NEWRULE, _DELRULE = 3, 5, 6, 8
 _HOOK_FORWARD, _HOOK_POSTROUTING = 2, 4
 _PRIORITY_FILTER, _PRIORITY_SRCNAT = 0, 100
 _META_IIFNAME, _META_OIFNAME = 6, 7
@@ -51,18 +52,35 @@ def add_network(bridge: str, *, subnet: str, internal: bool) -> None:
 def remove_network(bridge: str) -> None:
     """Take the rules of a network away, and the table with the last network.  Idempotent."""
     forward, nat = _names(bridge)
-    _commit([_table(), *_chains(bridge), _delete_chain(forward), _delete_chain(nat)])
-    _drop_empty_table()
+    # What is made before it is deleted is deleted without an error, whether it was there or not.
+    messages = [_table(), *_chains(bridge), _delete_chain(forward), _delete_chain(nat)]
+    count = _count_chains()
+    if count > len(_names(bridge)):
+        _commit(messages)
+    elif count:
+        _remove_last(messages)
 
 
-def _drop_empty_table() -> None:
-    # NONREC: refused with EBUSY while chains of other networks are in it.
-    flags = netlink.NLM_F_NONREC
+def _remove_last(messages: list[Message]) -> None:
+    # NONREC: refused where another network got its chains meanwhile.
+    drop = _message(_DELTABLE, text(1, TABLE), flags=netlink.NLM_F_NONREC,
+                    subject=f"table {TABLE}")
     try:
-        _commit([_message(_DELTABLE, text(1, TABLE), flags=flags, subject=f"table {TABLE}")])
+        _commit([*messages, drop])
     except OSError as exc:
-        if exc.errno not in (errno.EBUSY, errno.ENOENT):
+        if exc.errno != errno.EBUSY:
             raise
+        _commit(messages)
+
+
+def _count_chains() -> int:
+    """How many chains our table has; 0 where there is no table."""
+    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+        try:
+            answer = sock.get(_message(_GETTABLE, text(1, TABLE), subject=f"table {TABLE}"))
+        except FileNotFoundError:
+            return 0
+    return int.from_bytes(netlink.attributes(answer[4:]).get(3, b""), "big")
 
 
 # Tables, chains and rules

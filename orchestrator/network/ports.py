@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from orchestrator.errors import NetworkError, PortInUseError
 from orchestrator.linux import procfs
+from orchestrator.network import waiting
 
 _BACKLOG = 4096
 _TRIES = 16
@@ -100,8 +101,7 @@ class Publisher:
 
     def close(self) -> None:
         """Let go of all ports.  Idempotent."""
-        for bound in self.bound:
-            bound.socket.close()
+        waiting.close([bound.socket for bound in self.bound])
         self.bound.clear()
 
 
@@ -171,8 +171,8 @@ def _failure(port: Port, number: int, container: str, exc: OSError) -> NetworkEr
         if not single:
             return PortInUseError(f"{what}: every port of the range is in use{origin}",
                                   hint="publish a larger range, or free one of its ports")
-        return PortInUseError(f"{what}: the port is in use{_holder(port, number)}{origin}",
-                              hint="stop that process, or publish another port")
+        return PortInUseError(f"{what}: {_holder(port, number)}{origin}",
+                              hint="end that process, or publish another port")
     if exc.errno == errno.EADDRNOTAVAIL:
         return NetworkError(f"{what}: this machine has no address {port.host_ip}{origin}")
     if exc.errno == errno.EACCES:
@@ -187,5 +187,9 @@ def _holder(port: Port, number: int) -> str:
         found = procfs.port_holder(port.protocol, address, number)
         if found is not None and found[0]:
             pid, command = found
-            return f" by process {pid} ({command})"
-    return ""
+            words = command.split()
+            if "orchestrator.supervisor.main" in words and "--project" in words[:-1]:
+                project = words[words.index("--project") + 1]
+                return f"the port is held by project {project} (pid {pid})"
+            return f"the port is held by pid {pid} ({command})"
+    return "the port is in use already"

@@ -78,7 +78,7 @@ class PublishedPort:
     target: int
     protocol: Literal["tcp", "udp"]
     host_ip: str
-    """`0.0.0.0`, `::` or a chosen address."""
+    """`0.0.0.0`, `::` or a chosen address; empty: every address, IPv4 and IPv6."""
     first: int
     last: int
     """The host port is chosen from first to last; 0, 0 is ephemeral."""

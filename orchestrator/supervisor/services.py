@@ -14,7 +14,7 @@ import anyio
 from anyio import lowlevel
 
 from orchestrator.errors import NetworkError, StateError
-from orchestrator.network import bridge, dns, endpoint, files
+from orchestrator.network import bridge, dns, endpoint, files, waiting
 from orchestrator.network.nametable import NameTable
 from orchestrator.network.ports import Publisher
 from orchestrator.state import observe, store
@@ -172,8 +172,7 @@ class Services:
             scope.cancel()
         self._table.remove(id_)
         sockets = self._sockets.pop(id_, [])
-        for sock in sockets:
-            sock.close()
+        waiting.close(sockets)
         publisher = self._publishers.pop(id_, None)
         if publisher is not None:
             publisher.close()

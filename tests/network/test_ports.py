@@ -71,9 +71,9 @@ def test_a_taken_port_names_the_process_and_the_line() -> None:
         publisher().bind(Port(host_ip="0.0.0.0"))
     what, _, why = str(caught.value).partition(": ")
     assert what == "cannot publish 0.0.0.0:8080/tcp for p-web-1"
-    assert why.startswith(f"the port is in use by process {os.getpid()} ({sys.orig_argv[0]}")
+    assert why.startswith(f"the port is held by pid {os.getpid()} ({sys.orig_argv[0]}")
     assert why.endswith(") (compose.yaml:7)")
-    assert caught.value.hint == "stop that process, or publish another port"
+    assert caught.value.hint == "end that process, or publish another port"
     holder.close()
 
 
@@ -81,7 +81,7 @@ def test_a_taken_port_names_the_process_and_the_line() -> None:
 def test_a_port_taken_in_one_family_is_bound_in_neither() -> None:
     holder = socket.create_server(("::", 8080), family=socket.AF_INET6)
     mine = publisher()
-    with pytest.raises(PortInUseError, match=rf"0\.0\.0\.0:8080/tcp .* by process {os.getpid()}"):
+    with pytest.raises(PortInUseError, match=rf"0\.0\.0\.0:8080/tcp .* by pid {os.getpid()}"):
         mine.bind(Port(host_ip=""))
     assert mine.bound == []
     holder.close()
@@ -92,7 +92,7 @@ def test_a_port_taken_in_one_family_is_bound_in_neither() -> None:
 def test_a_taken_udp_port_is_found_too() -> None:
     holder = socket.socket(type=socket.SOCK_DGRAM)
     holder.bind(("0.0.0.0", 8080))
-    with pytest.raises(PortInUseError, match=rf"8080/udp .* by process {os.getpid()}"):
+    with pytest.raises(PortInUseError, match=rf"8080/udp .* by pid {os.getpid()}"):
         publisher().bind(Port(protocol="udp"))
     holder.close()
 
