@@ -27,7 +27,7 @@ _MOUNT: Keys = {
     "tmpfs": {"size": _TEXT, "mode": _TEXT},
     "image": {},
 }  # fmt: skip
-_SERVICE: Keys = {
+SERVICE: Keys = {
     **dict.fromkeys(
         ("image", "command", "entrypoint", "working_dir", "user", "group_add", "environment",
          "env_file", "labels", "container_name", "hostname", "domainname", "init", "tty",
@@ -46,18 +46,18 @@ _SERVICE: Keys = {
     "deploy": {"replicas": _TEXT, "resources": {
         "limits": {"cpus": _TEXT, "memory": _TEXT, "pids": _TEXT}}},
 }  # fmt: skip
-_NETWORK: Keys = {
+NETWORK: Keys = {
     "name": _TEXT, "driver": frozenset({"bridge"}), "internal": _TEXT, "external": _TEXT,
     "labels": _TEXT, "enable_ipv4": frozenset({True}),
     "ipam": {"driver": frozenset({"default"}),
              "config": {"*": dict.fromkeys(("subnet", "ip_range", "gateway"))}},
 }  # fmt: skip
-_VOLUME: Keys = {
+VOLUME: Keys = {
     "name": _TEXT, "driver": frozenset({"local"}), "external": _TEXT, "labels": _TEXT,
 }  # fmt: skip
 _ROOT: Keys = {
-    "name": _TEXT, "services": {"*": _SERVICE}, "networks": {"*": _NETWORK},
-    "volumes": {"*": _VOLUME}, "secrets": {}, "configs": {}, "models": {},
+    "name": _TEXT, "services": {"*": SERVICE}, "networks": {"*": NETWORK},
+    "volumes": {"*": VOLUME}, "secrets": {}, "configs": {}, "models": {},
 }  # fmt: skip
 
 

@@ -1,0 +1,40 @@
+"""The documentation says what the code does, where that can be compared."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from orchestrator.spec import support
+from tests.source_tree import ROOT
+
+SECTIONS = {
+    "Service": ("service", support.SERVICE),
+    "Network": ("network", support.NETWORK),
+    "Volume": ("volume", support.VOLUME),
+}
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_table_of_keys_is_the_one_of_the_code(title: str) -> None:
+    name, implemented = SECTIONS[title]
+    page = (ROOT / "docs/compose-keys.md").read_text()
+    section = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    told = dict(re.findall(r"^\| `([^`]+)` \| (yes|no) \|", section, re.MULTILINE))
+    schema = json.loads((ROOT / "schemas/compose.json").read_text())["$defs"][name]["properties"]
+    assert told == {key: "yes" if key in implemented else "no" for key in schema}
+
+
+def test_every_area_of_the_package_is_in_the_layer_table() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    areas = {path.name for path in (ROOT / "orchestrator").iterdir() if path.is_dir()}
+    for area in areas - {"__pycache__", "_schemas"}:
+        assert f"{area}/" in page, area
+
+
+def test_links_in_the_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
