@@ -57,6 +57,7 @@ def allocate(
     with store.networks_lock(layout, command=command):
         known = _records(layout)
         before = dict(known)
+        made = {resources.network_of(project, key).name for key in create}
         for key in create:
             network = resources.network_of(project, key)
             known[network.name] = _network(
@@ -65,7 +66,10 @@ def allocate(
         for item in wanted:
             _attach(result, item, project=project, known=known, layout=layout)
         for name, record in known.items():
-            if before.get(name) != record:
+            if name in made:
+                # without its hash until the bridge is there: what a crash leaves is made again
+                store.save_network(layout, replace(record, config_hash=""))
+            elif before.get(name) != record:
                 store.save_network(layout, record)
     result.networks = known
     return result

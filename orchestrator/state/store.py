@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from orchestrator.errors import LockHeldError, StateError
@@ -192,6 +192,18 @@ def save_status(layout: Layout, project: str, id_: str, status: ContainerStatus)
 def save_network(layout: Layout, record: NetworkRecord) -> None:
     """Write the record of a network; hold `networks_lock` around reading and writing leases."""
     write_json(layout.network_record(record.name), record.to_json())
+
+
+def settle_network(layout: Layout, record: NetworkRecord) -> None:
+    """Write the record of a network whose bridge is there now, with its hash; leases that were
+    given since it was decided on are kept."""
+    with networks_lock(layout, command="pcompose supervisor"):
+        try:
+            there = read_record(layout.network_record(record.name), NetworkRecord)
+        except StateError:
+            there = None  # damaged: ours replaces it
+        leases = {} if there is None or there.subnet != record.subnet else there.leases
+        save_network(layout, replace(record, leases={**record.leases, **leases}))
 
 
 def forget_container(layout: Layout, project: str, id_: str) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ import pytest
 from orchestrator.errors import LockHeldError, StateError
 from orchestrator.state import store
 from orchestrator.state.layout import Layout
-from orchestrator.state.records import ContainerStatus, ProjectRecord
-from tests.state.sample import container_record
+from orchestrator.state.records import ContainerStatus, NetworkRecord, ProjectRecord
+from tests.state.sample import container_record, network_record
 
 
 @pytest.fixture
@@ -75,6 +76,20 @@ def test_a_project_is_forgotten_only_without_containers(layout: Layout) -> None:
     store.forget_container(layout, "p", "id")
     assert store.forget_project(layout, "p")
     assert not os.path.exists(layout.project("p"))
+
+
+def test_a_settled_network_keeps_the_leases_given_meanwhile(layout: Layout) -> None:
+    decided = network_record(config_hash="h", leases={"p/web/1": "10.210.1.2"})
+    store.settle_network(layout, decided)
+    meanwhile = replace(decided, config_hash="", leases={"q/web/1": "10.210.1.3"})
+    store.save_network(layout, meanwhile)
+    store.settle_network(layout, decided)
+    leases = {"p/web/1": "10.210.1.2", "q/web/1": "10.210.1.3"}
+    path = layout.network_record("p_default")
+    assert store.read_record(path, NetworkRecord) == replace(decided, leases=leases)
+    store.save_network(layout, replace(meanwhile, subnet="10.9.0.0/24"))
+    store.settle_network(layout, decided)
+    assert store.read_record(path, NetworkRecord) == decided
 
 
 def test_a_held_lock_names_its_holder(layout: Layout) -> None:
