@@ -40,6 +40,7 @@ def run(child: Child, steps: Sequence[Step]) -> None:
     step: Step | None = None
     try:
         gc.disable()
+        _close_others(child)
         _reset()
         for step in steps:
             step.execute(child)
@@ -47,6 +48,16 @@ def run(child: Child, steps: Sequence[Step]) -> None:
         _report(child, step, exc)
     finally:
         os._exit(1)
+
+
+def _close_others(child: Child) -> None:
+    """Everything of the keeper's: its peers must see the end of what it closes while we wait."""
+    first = 3
+    for fd in sorted({child.channel.fileno(), *child.given, child.container}):
+        if fd > first:
+            syscalls.close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    syscalls.close_range(first, 0xFFFF_FFFF)
 
 
 def _reset() -> None:

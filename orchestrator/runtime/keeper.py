@@ -76,7 +76,14 @@ class Keeper:
     # The supervisor
 
     def _accept(self, _: int) -> None:
-        sock, _address = _accepted(self._listener)
+        try:
+            sock, _address = _accepted(self._listener)
+        except OSError as exc:  # no descriptor left: not again and again
+            self._report(exc)
+            listener = self._listener.fileno()
+            self._loop.unwatch(listener)
+            self._loop.later(1.0, lambda: self._loop.watch(listener, self._accept))
+            return
         if self._channel is not None:  # its successor is here before its end has reached us
             self._drop_channel()
         self._channel = descriptors.Channel(sock)
@@ -148,9 +155,15 @@ class Keeper:
             return
         note("the supervisor is gone, starting another")
         argv = self._supervisor_argv
-        pid = os.posix_spawn(argv[0], argv, os.environ, setsid=True, setsigmask=(),
-                             setsigdef=IGNORED_BY_KEEPER)
-        self._supervisor = syscalls.pidfd_open(pid)
+        try:
+            pid = os.posix_spawn(argv[0], argv, os.environ, setsid=True, setsigmask=(),
+                                 setsigdef=IGNORED_BY_KEEPER)
+            self._supervisor = syscalls.pidfd_open(pid)
+        except (OSError, IndexError) as exc:
+            self._report(exc)
+            self._failures += 1
+            self._start_later()
+            return
         self._loop.watch(self._supervisor, lambda _: self._supervisor_ended(pid))
 
     def _supervisor_ended(self, pid: int) -> None:

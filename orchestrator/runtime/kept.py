@@ -16,7 +16,7 @@ from orchestrator.linux import jsontext, procfs, syscalls
 from orchestrator.linux.fds import Channel
 from orchestrator.runtime import child as child_side
 from orchestrator.runtime.pump import Log, Pump
-from orchestrator.runtime.steps import Child
+from orchestrator.runtime.steps import Child, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 CAPTURE = 4096
 """Bytes of a probe's output that are kept."""
-_DRAIN = 64 << 20
-"""A pipe whose last writer is gone holds less; the bound is against surprises."""
+_DRAIN = 1 << 12
+"""Moves; a pipe whose last writer is gone is empty after a few.  Against surprises."""
 
 
 class Origin:
@@ -105,9 +105,9 @@ class Container(Task):
     def drain(self) -> None:
         """Move what its processes have left in the pipes; they are all dead."""
         for pump in self.pumps:
-            before = 0
-            while pump.move() and before < _DRAIN:
-                before += 1 << 12
+            for _ in range(_DRAIN):
+                if not pump.move():
+                    break
 
     def was_oom_killed(self) -> bool:
         """Whether the kernel killed one of its processes for want of memory."""
@@ -184,9 +184,7 @@ def spawn(
         group_fd = _open_group(group) if group else -1
         pid, pidfd = _clone(flags, group_fd, origin, container)
         if pid == 0:
-            child = Child(channel, oom_score_adj=origin.oom_score_adj, nofile=origin.nofile)
-            child.given, child.container = list(given), container
-            child_side.run(child, work)
+            _become_child(work, channel, origin, given, container)
     except BaseException:
         ours.close()
         raise
@@ -195,6 +193,18 @@ def spawn(
         if group_fd >= 0:
             os.close(group_fd)
     return pid, pidfd, Channel(ours)
+
+
+def _become_child(
+    work: Sequence[Step], channel: Channel, origin: Origin, given: Sequence[int], container: int
+) -> None:
+    """Never returns, whatever happens: there must be no second keeper."""
+    try:
+        child = Child(channel, oom_score_adj=origin.oom_score_adj, nofile=origin.nofile)
+        child.given, child.container = list(given), container
+        child_side.run(child, work)
+    finally:
+        os._exit(1)
 
 
 def _clone(flags: int, group_fd: int, origin: Origin, container: int) -> tuple[int, int]:

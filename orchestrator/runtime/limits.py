@@ -16,6 +16,8 @@ from orchestrator.runtime.spec import Resources
 CONTROLLERS = ("memory", "cpu", "pids")
 PERIOD = 100_000
 """Microseconds; that of Docker and of the kernel's default."""
+_LEGACY = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer", "hugetlb",
+           "net_cls", "net_prio", "perf_event", "rdma", "misc")  # fmt: skip
 _LEAST_QUOTA = 1_000
 """The kernel takes no less than a millisecond."""
 
@@ -34,7 +36,8 @@ class Placement:
     birth: str
     """The version 2 directory the first process is born in; empty: there is no version 2 tree."""
     legacy: dict[str, str]
-    """controller -> version 1 directory, only where a limit needs it."""
+    """version 1 tree -> directory, only where a limit needs it.  A tree may have several
+    controllers, and is named as mount(8) wants it: `cpu,cpuacct`."""
     steps: tuple[Group, ...]
     """Make, limit and enter them, in the child."""
     oom_file: str
@@ -59,11 +62,13 @@ def place(name: str, resources: Resources, *, hierarchy: Hierarchy, subject: str
             hint="run as root or with a delegated cgroup, or take the limit out",
         )
     birth = group.get("", "")
-    legacy = {c: path for c, path in group.items() if c and path != birth}
-    return Placement(
-        birth=birth, legacy=legacy, steps=_steps(resources, wanted, birth=birth, legacy=legacy),
-        oom_file=_oom_file(group, birth),
-    )
+    everything = hierarchy.group_paths(name, list(_LEGACY))
+    legacy = {
+        ",".join(c for c in _LEGACY if everything.get(c) == path): path
+        for c, path in group.items() if c and path != birth
+    }  # fmt: skip
+    return Placement(birth=birth, legacy=legacy, steps=_steps(resources, group, birth=birth),
+                     oom_file=_oom_file(group, birth))
 
 
 def _wanted(resources: Resources) -> list[str]:
@@ -71,14 +76,12 @@ def _wanted(resources: Resources) -> list[str]:
     return [c for c, limit in zip(CONTROLLERS, limits, strict=True) if limit is not None]
 
 
-def _steps(
-    resources: Resources, wanted: list[str], *, birth: str, legacy: dict[str, str]
-) -> tuple[Group, ...]:
+def _steps(resources: Resources, group: dict[str, str], *, birth: str) -> tuple[Group, ...]:
     steps = [
         Group(path=path, writes=legacy_writes(controller, resources), enable=[], join=True)
-        for controller, path in legacy.items()
-    ]
-    unified = [controller for controller in wanted if controller not in legacy]
+        for controller, path in group.items() if controller and path != birth
+    ]  # fmt: skip
+    unified = [c for c, path in group.items() if c and path == birth]
     if unified:
         writes = [write for c in unified for write in unified_writes(c, resources)]
         steps.append(Group(path=birth, writes=writes, enable=unified, join=False))

@@ -58,6 +58,13 @@ def test_version_1_alone_works() -> None:
     assert placement.directories == ["/cg/pids/x"]
 
 
+def test_controllers_that_share_a_tree_share_a_group() -> None:
+    both = Hierarchy(kind="legacy", unified=None, unified_controllers=[],
+                     legacy={"cpuacct": "/cg/both", "cpu": "/cg/both", "memory": "/cg/memory"})
+    placement = place("x", Resources(cpus=1, memory=1 << 20), hierarchy=both, subject="web-1")
+    assert placement.legacy == {"cpu,cpuacct": "/cg/both/x", "memory": "/cg/memory/x"}
+
+
 def test_a_limit_that_cannot_hold_is_an_error_that_names_it() -> None:
     bare = Hierarchy(kind="unified", unified="/cg", unified_controllers=["pids"], legacy={})
     with pytest.raises(LaunchError, match="cannot limit memory, cpu of web-1"):

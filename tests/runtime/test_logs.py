@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -151,6 +153,42 @@ def test_a_follower_goes_on_when_its_segment_was_deleted(tmp_path: Path) -> None
     writer.write(b"new\n")
     writer.close()
     assert [line.text for line in follower.read(last=True)] == ["abcdef", "new"]
+
+
+FULL = """
+import os, resource, sys, time
+from orchestrator.runtime.pump import Log
+complaints = []
+source, sink = os.pipe()
+os.set_blocking(source, False)
+log = Log(sys.argv[1], "stdout", max_size=1 << 20, max_files=2, fresh=True,
+          complain=complaints.append)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+os.write(sink, b"a" * 999 + b"\\n")
+log.splice(source)
+os.write(sink, b"lost 1\\nlost 2\\n")
+while log.splice(source):
+    pass
+assert (len(complaints), log.lost) == (1, 14), (complaints, log.lost)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+end = time.monotonic() + 10
+while log.lost and time.monotonic() < end:
+    os.write(sink, b"after\\n")
+    before = log.lost
+    log.splice(source)
+    if log.lost == before:
+        break
+    time.sleep(0.1)
+"""
+
+
+def test_bytes_are_dropped_while_the_disk_is_full_and_kept_again_afterwards(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert texts(tmp_path) == ["a" * 999, "after"]
 
 
 def test_a_disk_that_takes_nothing_is_complained_about_once_and_left_behind(
