@@ -56,6 +56,12 @@ def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) ->
     observed = workspace.observe()
     project = selected_of(project, selected)
     plan = diff(project, observed, policy, image_ids=images.ids(found))
+    # a network that is made again takes services along that nobody selected
+    creating = {n.action.service for n in plan if isinstance(n.action, actions.CreateContainer)}
+    moved = tuple(sorted(creating - set(selected.services)))
+    if moved:
+        others = select(project, moved, with_dependencies=False)
+        found |= images.find(images.open_store(workspace.layout), others, make_host=make_host)
     return Draft(project=project, selected=selected, observed=observed, images=found, plan=plan,
                  policy=policy)  # fmt: skip
 
