@@ -16,6 +16,7 @@ from orchestrator.spec import (
     inputs,
     interpolate,
     merge,
+    parsed,
     paths,
     schema,
     select,
@@ -64,7 +65,8 @@ def _documents(file: str, options: LoadOptions, report: Report) -> list[Node]:
                 data = stream.read(yaml.LARGEST + 1)
         except OSError as exc:
             raise SpecError(f"cannot read {file}: {exc.strerror}") from exc
-    return yaml.documents(data, file=file, shown=report.shown(file))
+    shown = report.shown(file)
+    return parsed.documents(data, file=file, shown=shown, cache_dir=options.cache_dir)
 
 
 def _name(options: LoadOptions, given: Inputs, documents: list[Node]) -> str:

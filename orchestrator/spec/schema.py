@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InternalError
+from orchestrator.spec import cache
 from orchestrator.spec.node import Node, find, plain
 from orchestrator.spec.report import Report
 from orchestrator.spec.suggestion import nearest_name
@@ -48,30 +49,21 @@ def validate(root: Node, report: Report, *, cache_dir: str | None) -> None:
 
 
 class _Known:
-    """The trees found valid before: one empty file each, named by hash of tree and schema."""
+    """The trees found valid before: one empty entry each, named by hash of tree and schema."""
 
     def __init__(self, cache_dir: str | None, tree: object) -> None:
         self._path: str | None = None
-        if cache_dir is None:
-            return
-        from hashlib import sha256  # only with a cache
-
-        state = os.stat(schema_path())
-        content = marshal.dumps([tree, state.st_size, state.st_mtime_ns], 2)
-        self._path = os.path.join(cache_dir, "validated", sha256(content).hexdigest())
+        if cache_dir is not None:
+            state = os.stat(schema_path())
+            content = marshal.dumps([tree, state.st_size, state.st_mtime_ns], 2)
+            self._path = cache.entry(cache_dir, "validated", content)
 
     def is_valid(self) -> bool:
         return self._path is not None and os.path.exists(self._path)
 
     def remember(self) -> None:
-        if self._path is None:
-            return
-        try:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            with open(self._path, "w"):
-                pass
-        except OSError:  # a cache that cannot be written costs time, nothing else
-            return
+        if self._path is not None:
+            cache.write(self._path, b"")
 
 
 def _errors(tree: object) -> list[ValidationError]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import dump, yaml
+from orchestrator.spec import cache, dump, yaml
 from orchestrator.spec.node import NodeMarks, plain
+from tests.source_tree import ROOT
 from tests.spec.loading import loaded, refused
 
 
@@ -150,3 +153,37 @@ def test_an_empty_file_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path, "- a\n").problems[0][0] == "compose.yaml:1:1"
+
+
+def test_a_file_read_before_needs_no_parser_and_keeps_its_places(tmp_path: Path) -> None:
+    text = "services:\n  s: &s {image: i, labels: {a: 1.5, b: ~}}\n  t:\n    <<: *s\n"
+    text += "    user: !reset x\n"
+    first = loaded(tmp_path, text, cache_dir=str(tmp_path / "cache"))
+    assert len(list((tmp_path / "cache" / "parsed").iterdir())) == 1
+    program = (
+        "import sys; from orchestrator.spec.load import *;"
+        f"p = load(LoadOptions(cwd={str(tmp_path)!r}, cache_dir={str(tmp_path / 'cache')!r}));"
+        "print('yaml' in sys.modules, p.where('services', 't', 'labels', 'b'), p.services)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert done.stdout == f"False compose.yaml:2 {first.services}\n"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00", b"i\x05\x00\x00\x00", b"garbage", b"[\x01\x00\x00\x00N"]
+)
+def test_a_broken_memory_is_not_believed(tmp_path: Path, content: bytes) -> None:
+    cache = tmp_path / "cache"
+    loaded(tmp_path, "services: {s: {image: i}}", cache_dir=str(cache))
+    for path in (cache / "parsed").iterdir():
+        path.write_bytes(content)
+    assert loaded(tmp_path, cache_dir=str(cache)).services["s"].image == "i"
+
+
+def test_only_the_newest_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST", 3)
+    for n in range(5):
+        loaded(tmp_path, f"services: {{s: {{image: i{n}}}}}", cache_dir=str(tmp_path / "cache"))
+    assert len(list((tmp_path / "cache" / "parsed").iterdir())) == 3
+    assert len(list((tmp_path / "cache" / "validated").iterdir())) == 3
