@@ -37,7 +37,8 @@ def test_a_word_that_is_none_is_refused(word: str) -> None:
         caps.parse_name(word)
 
 
-def status(names: tuple[str, ...] = ("CapPrm", "CapEff", "CapBnd", "CapAmb", "CapInh")) -> list[int]:
+def status() -> list[int]:
+    names = ("CapPrm", "CapEff", "CapBnd", "CapAmb", "CapInh")
     found = {}
     with open("/proc/thread-self/status", encoding="utf-8") as file:
         for line in file:

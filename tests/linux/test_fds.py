@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -139,7 +140,7 @@ def test_a_non_blocking_socket_waits_too(pair: Pair) -> None:
 def test_what_is_no_message_is_a_value_error(pair: Pair, line: bytes) -> None:
     channel, peer = pair
     peer.sendall(line + b"\n")
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         channel.pending()
 
 
@@ -188,7 +189,7 @@ def test_what_came_before_a_broken_line_does_not_leak(pair: Pair) -> None:
     null = os.open("/dev/null", os.O_RDONLY)
     peer.sendmsg([b'{"a":1,"fds":1}\n{\n'], rights(null))
     os.close(null)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         channel.pending()
 
 
@@ -235,10 +236,9 @@ def test_a_listener_answers_at_paths_of_any_length(tmp_path: Path, depth: int) -
     for _ in range(2):  # the second one replaces the first one's file
         listener = fds.open_listener(path)
         client = fds.connect(path)
-        accepted, _ = listener._accept()
-        os.close(accepted)
+        with socket.socket(fileno=listener.detach()) as whole:
+            whole.accept()[0].close()
         client.close()
-        listener.close()
     assert os.stat(path).st_mode & 0o777 == 0o600
     assert os.listdir(directory) == ["control.sock"]
     with pytest.raises(ConnectionRefusedError):

@@ -74,7 +74,7 @@ def test_a_line_of_mountinfo_is_taken_apart() -> None:
 
 @pytest.mark.parametrize("line", ["", "1 2 3", "36 35 98:0 / /x rw - ext3", "a b c d e f - g h i"])
 def test_what_is_no_mountinfo_is_refused(line: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         procfs.Mount(line)
 
 

@@ -134,7 +134,8 @@ def test_a_personality_that_weakens_the_process_is_refused(value: int) -> None:
 
 def test_sockets_to_the_hypervisor_are_refused() -> None:
     assert answer("socket", 40, machine="x86_64") == EPERM
-    assert answer("socket", 40 | 1 << 32, machine="x86_64") == EPERM  # an int: its upper half is lost
+    # An int: what is in its upper half is lost on the way.
+    assert answer("socket", 40 | 1 << 32, machine="x86_64") == EPERM
     assert answer("socket", 2, machine="x86_64") == ALLOW
 
 
