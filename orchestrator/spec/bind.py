@@ -90,6 +90,8 @@ class Binder:
         fields["environment"] = raw.get("environment") or {}
         none: dict[str, ServiceNetwork] = {}
         fields["networks"] = self._read(lambda: _networks(raw), none, node, *path, "networks")
+        if not fields.get("shm_size"):
+            fields.pop("shm_size", None)
         fields = {key: value for key, value in fields.items() if value is not None}
         return Service(name=name, **{"image": "", **fields})
 
@@ -109,7 +111,8 @@ class Binder:
                 value = fields[key]
                 fields[key] = self._read(lambda c=convert, v=value: c(v), None, node, *path, key)  # type: ignore[misc]
         for key in ("cpus", "mem_limit", "pids_limit"):
-            fields[key] = fields[key] or None  # 0: no limit
+            if fields[key] is not None and fields[key] <= 0:
+                fields[key] = None  # 0 and -1: no limit
         return fields
 
     def _network(self, key: str, node: Node) -> Network:

@@ -190,6 +190,10 @@ def _number(node: Node) -> Node:
     return node
 
 
+def _integer(node: Node) -> Node:
+    return node.copy(values.parse_integer(node.value)) if isinstance(node.value, str) else node
+
+
 def _duration(node: Node) -> Node:
     """Checked here, kept as text: `bind` and `dump` read it each in their way."""
     values.parse_duration(str(node.value))
@@ -289,7 +293,7 @@ _HEALTH: dict[str, Rule] = {
     "test": _test, "interval": _duration, "timeout": _duration, "start_period": _duration,
     "start_interval": _duration,
 }  # fmt: skip
-_LIMITS = _nested({"memory": _size, "cpus": _number})
+_LIMITS = _nested({"memory": _size, "cpus": _number, "pids": _integer})
 _DEPLOY: dict[str, Rule] = {
     "labels": _labels,
     "resources": _nested({"limits": _LIMITS, "reservations": _LIMITS}),

@@ -21,6 +21,8 @@ OVERRIDE_FILES = (
     "docker-compose.override.yml", "docker-compose.override.yaml",
 )  # fmt: skip
 STDIN = "-"
+LARGEST = 16 << 20
+"""Bytes of one env file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +152,7 @@ def _environment(
         paths = [default] if os.path.exists(default) else []
     found: dict[str, str] = {}
     for path in paths:
-        found.update(_read(path, {**found, **environ}))
+        found.update(_read(path, {**found, **environ}, shown=path.removeprefix(f"{working_dir}/")))
     return {**found, **environ}, paths if wanted else []
 
 
@@ -158,22 +160,25 @@ def _is_true(text: str) -> bool:
     return text.lower() in ("1", "t", "true")
 
 
-def _read(path: str, known: Mapping[str, str]) -> dict[str, str]:
+def _read(path: str, known: Mapping[str, str], *, shown: str) -> dict[str, str]:
     if path == os.devnull:
         return {}
     text = read_text(path, missing="couldn't find env file")
     try:
         entries = dotenv.parse(text, lookup=known.get)
     except dotenv.DotenvError as exc:
-        raise SpecError(exc.message, where=f"{path}:{exc.line}:1") from exc
+        raise SpecError(exc.message, where=f"{shown}:{exc.line}:1") from exc
     return {entry.name: entry.value for entry in entries if entry.value is not None}
 
 
 def read_text(path: str, *, missing: str) -> str:
     """A text file in UTF-8; SpecError with the words of `missing` when there is none."""
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise SpecError(f"{path} is larger than {LARGEST >> 20} MiB")
+        return data.decode("utf-8-sig")
     except FileNotFoundError as exc:
         raise SpecError(f"{missing}: {path}") from exc
     except UnicodeDecodeError as exc:

@@ -100,6 +100,15 @@ def test_given_files_replace_the_default_one_and_the_last_wins(tmp_path: Path) -
     assert loaded(tmp_path, environ=environ).services["s"].image == "i:a"
 
 
+def test_a_faulty_line_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\nnot a pair\n")
+    assert refused(tmp_path, IMAGE).problems[0][0] == ".env:2:1"
+
+
+def test_an_endless_file_is_refused(tmp_path: Path) -> None:
+    assert "larger than" in str(refused(tmp_path, IMAGE, env_files=("/dev/zero",)))
+
+
 def test_a_given_file_must_exist(tmp_path: Path) -> None:
     assert "couldn't find env file" in str(refused(tmp_path, IMAGE, env_files=("no.env",)))
 

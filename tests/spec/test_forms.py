@@ -188,6 +188,11 @@ def test_limits_come_from_both_places(tmp_path: Path) -> None:
     assert (found.mem_limit, found.cpus, found.pids_limit, found.scale) == (1 << 30, 0.5, 5, 3)
 
 
+def test_nothing_and_less_are_no_limit(tmp_path: Path) -> None:
+    found = service(tmp_path, "mem_limit: 0\npids_limit: -1\ncpus: 0\nshm_size: 0")
+    assert (found.mem_limit, found.pids_limit, found.cpus, found.shm_size) == (None,) * 4
+
+
 def test_everything_else_that_is_simple(tmp_path: Path) -> None:
     found = service(tmp_path, """
         entrypoint: sh -c "a b"
