@@ -16,7 +16,7 @@ from orchestrator.linux import jsontext, procfs, syscalls
 from orchestrator.linux.fds import Channel
 from orchestrator.runtime import child as child_side
 from orchestrator.runtime.pump import Log, Pump
-from orchestrator.runtime.steps import Child, Step
+from orchestrator.runtime.steps import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,7 +176,6 @@ def spawn(
     `group` is the cgroup v2 directory it is born in, or empty; with `container` (a pidfd) it is
     born in that container's pid namespace.
     """
-    work = [child_side.step_from_json(each) for each in steps]
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
     channel = Channel(theirs)
     group_fd = -1
@@ -184,7 +183,7 @@ def spawn(
         group_fd = _open_group(group) if group else -1
         pid, pidfd = _clone(flags, group_fd, origin, container)
         if pid == 0:
-            _become_child(work, channel, origin, given, container)
+            _become_child(steps, channel, origin, given, container)
     except BaseException:
         ours.close()
         raise
@@ -196,13 +195,14 @@ def spawn(
 
 
 def _become_child(
-    work: Sequence[Step], channel: Channel, origin: Origin, given: Sequence[int], container: int
+    steps: Sequence[Message], channel: Channel, origin: Origin, given: Sequence[int],
+    container: int,
 ) -> None:
     """Never returns, whatever happens: there must be no second keeper."""
     try:
         child = Child(channel, oom_score_adj=origin.oom_score_adj, nofile=origin.nofile)
         child.given, child.container = list(given), container
-        child_side.run(child, work)
+        child_side.run(child, steps)
     finally:
         os._exit(1)
 
@@ -235,11 +235,12 @@ def make_fifos(directory: str, *, stdin: bool) -> None:
     os.makedirs(directory, exist_ok=True)
     for name in ("stdin", "stdout", "stderr"):
         path = f"{directory}/{name}"
+        if not stdin and name == "stdin":
+            continue
         try:
+            os.mkfifo(path, 0o600)
+        except FileExistsError:
             os.unlink(path)
-        except FileNotFoundError:
-            pass
-        if stdin or name != "stdin":
             os.mkfifo(path, 0o600)
 
 

@@ -41,10 +41,11 @@ class Log:
     """The end of one stream's log, to which bytes are moved.
 
     `complain` is told once when the disk takes no more; from then on bytes are dropped (a container
-    is never blocked by our disk) until it takes some again."""
+    is never blocked by our disk) until it takes some again.  Files are made with the first byte:
+    making them takes longer than anything else the keeper does for a start."""
 
-    __slots__ = ("_complain", "_directory", "_index", "_max_files", "_max_size", "_null", "_retry",
-                 "_segment", "_size", "_stream", "base", "lost")  # fmt: skip
+    __slots__ = ("_complain", "_directory", "_index", "_is_fresh", "_max_files", "_max_size",
+                 "_retry", "_segment", "_size", "_stream", "base", "lost")  # fmt: skip
 
     def __init__(
         self, directory: str, stream: str, *, max_size: int, max_files: int, fresh: bool,
@@ -53,22 +54,12 @@ class Log:
         self._directory, self._stream = directory, stream
         self._max_size, self._max_files = max_size, max(1, max_files)
         self._complain = complain
-        self._null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        self._is_fresh = fresh
         self._segment = self._index = -1
         self._retry = 0.0
         self.lost = 0
         """Bytes that were dropped."""
         self.base = self._size = 0
-        self._open_last(fresh=fresh)
-
-    def _open_last(self, *, fresh: bool) -> None:
-        try:
-            os.makedirs(self._directory, exist_ok=True)
-            self._open((segments(self._directory, self._stream) or [0])[-1])
-            if fresh and self._size and os.pread(self._segment, 1, self._size - 1) != b"\n":
-                self._stamp(BREAK)
-        except OSError as exc:
-            self._fail(exc)
 
     def _open(self, base: int) -> None:
         path = f"{self._directory}/{self._stream}.{base}"
@@ -89,7 +80,7 @@ class Log:
     def splice(self, source: int) -> int | None:
         """Move what is in the pipe `source` now: the number of bytes, 0 at its end, None if it is
         empty."""
-        if self._segment >= 0 or self._recover():
+        if self._segment >= 0 or self._open_last():
             try:
                 if self._size >= self._max_size:
                     self._rotate()
@@ -99,15 +90,18 @@ class Log:
                 return None
             except OSError as exc:
                 self._fail(exc)
+        null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         try:
-            return self._count_lost(os.splice(source, self._null, _CHUNK))
+            return self._count_lost(os.splice(source, null, _CHUNK))
         except BlockingIOError:
             return None
+        finally:
+            os.close(null)
 
     def write(self, data: bytes) -> None:
         """Append bytes that do not come from a pipe (a terminal's)."""
         while data:
-            if self._segment < 0 and not self._recover():
+            if self._segment < 0 and not self._open_last():
                 self._count_lost(len(data))
                 return
             try:
@@ -141,18 +135,23 @@ class Log:
         self._close_segment()
         self._retry = time.monotonic() + _RETRY
 
-    def _recover(self) -> bool:
-        """Try the disk again, now and then."""
+    def _open_last(self) -> bool:
+        """Open the newest segment, for the first time or, now and then, after a failure."""
         if time.monotonic() < self._retry:
             return False
         try:
             os.makedirs(self._directory, exist_ok=True)
             self._open((segments(self._directory, self._stream) or [self.base])[-1])
-            self._stamp(BREAK)
+            if self.lost or (self._is_fresh and not self._ends_with_newline()):
+                self._stamp(BREAK)
+            self._is_fresh = False
         except OSError as exc:
             self._fail(exc)
             return False
         return True
+
+    def _ends_with_newline(self) -> bool:
+        return not self._size or os.pread(self._segment, 1, self._size - 1) == b"\n"
 
     def _close_segment(self) -> None:
         for fd in (self._segment, self._index):
@@ -163,7 +162,6 @@ class Log:
     def close(self) -> None:
         """Close all; what was written stays."""
         self._close_segment()
-        os.close(self._null)
 
 
 class Pump:

@@ -287,7 +287,9 @@ def test_a_full_disk_stops_no_container(kept: Kept) -> None:
 def test_a_log_directory_that_vanishes_stops_no_container(kept: Kept) -> None:
     import shutil
 
-    kept.start("web", ("/bin/sh", "-c", f"read x; {COUNT}"), stdin_open=True, log_max_size=10_000)
+    kept.start("web", ("/bin/sh", "-c", f"echo begun; read x; {COUNT}"), stdin_open=True,
+               log_max_size=10_000)
+    eventually(lambda: kept.output("web") == "begun")
     shutil.rmtree(kept.directory("web") / "log")
     (kept.directory("web") / "run/stdin").write_text("x\n")
     assert kept.exited("web")["exit_code"] == 0
