@@ -218,7 +218,7 @@ class Keeper:
         self._containers[name] = container
         self._tell({"event": "cloned", "id": name, "pid": pid, "start_time": container.start_time})
         self._watch(container)
-        self._loop.watch(channel.fileno(), lambda _: self._hear_child(container, message))
+        self._loop.watch(channel.fileno(), lambda _: self._hear_child(container))
 
     def _watch(self, container: Container) -> None:
         self._loop.watch(container.pidfd, lambda events: self._container_ended(container, events))
@@ -232,7 +232,7 @@ class Keeper:
 
         self._loop.watch(pump.fd, pumped)
 
-    def _hear_child(self, container: Container, message: Message) -> None:
+    def _hear_child(self, container: Container) -> None:
         assert container.channel is not None
         if not container.listen():
             return
@@ -245,15 +245,15 @@ class Keeper:
         self._tell({"event": "started", "id": container.name, "pid": container.pid,
                     "start_time": container.start_time}, fds)
         if fds:
-            self._keep_terminal(container, message, fresh=True)
+            self._keep_terminal(container, fresh=True)
 
-    def _keep_terminal(self, container: Container, message: Message, *, fresh: bool) -> None:
-        if not message["pump"]:
+    def _keep_terminal(self, container: Container, *, fresh: bool) -> None:
+        if not container.request["pump"]:
             os.close(container.master)
             container.master = -1
             return
         os.set_blocking(container.master, False)
-        log = kept.open_log(message, "stdout", fresh=fresh, complain=note)
+        log = kept.open_log(container.request, "stdout", fresh=fresh, complain=note)
         pump = Pump(container.master, log, is_terminal=True)
         container.pumps.append(pump)
         self._watch_pump(pump)
@@ -277,8 +277,8 @@ class Keeper:
             if container.channel is None and not _is_child(container.pid):
                 self._await_parent(container)
             return
-        if container.channel is not None and container.listen():
-            self._loop.unwatch(container.channel.fileno())
+        if container.channel is not None:  # it began and ended before we looked
+            self._hear_child(container)
         self._finish(container, code)
 
     def _await_parent(self, container: Container) -> None:
@@ -346,7 +346,7 @@ class Keeper:
                 container.pumps = kept.open_pumps(message, fresh=False, complain=note)
             elif fds and message["pump"]:
                 container.master = os.dup(fds[0])
-                self._keep_terminal(container, message, fresh=False)
+                self._keep_terminal(container, fresh=False)
         finally:  # also without its output it is watched
             self._watch(container)
         self._tell({"event": "adopted", "id": name, "pid": pid, "start_time": started})

@@ -91,7 +91,7 @@ class Task:
 class Container(Task):
     """A container's first process with its output and its cgroups."""
 
-    __slots__ = ("exit_path", "groups", "oom_file", "pumps")
+    __slots__ = ("exit_path", "groups", "oom_file", "pumps", "request")
 
     def __init__(
         self, message: Message, *, pid: int, pidfd: int, channel: Channel | None
@@ -101,6 +101,8 @@ class Container(Task):
         self.groups: list[str] = message["groups"]
         self.oom_file: str = message["oom_file"]
         self.pumps: list[Pump] = []
+        self.request = {name: value for name, value in message.items() if name != "steps"}
+        """What it was launched or adopted with."""
 
     def drain(self) -> None:
         """Move what its processes have left in the pipes; they are all dead."""

@@ -269,6 +269,16 @@ def test_the_output_of_a_terminal_is_logged_and_survives_the_keeper(kept: Kept) 
     os.close(master)
 
 
+def test_what_a_short_life_wrote_to_its_terminal_is_logged(kept: Kept) -> None:
+    for number in range(10):
+        kept.channel.send(kept.request(f"c{number}", ("echo", "brief"), tty=True))
+    for number in range(10):
+        _, fds = kept.event_with_fds("started", id=kept.specs[f"c{number}"].id)
+        os.close(fds[0])
+        kept.exited(f"c{number}")
+        assert kept.output(f"c{number}") == "brief\r"
+
+
 def test_a_command_can_have_a_terminal_in_the_container(kept: Kept) -> None:
     kept.start("web", ("/bin/sleep", "1000"))
     started, (master,) = kept.exec("web", ("tty",), tty=True, capture=False)
