@@ -7,7 +7,7 @@ namespace.  Knows the table and the upstreams it is given; the packets are `dnsp
 from __future__ import annotations
 
 import errno
-import secrets
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ _AT_ONCE = 64
 """Queries under way for one container; more are dropped, and clients ask again."""
 _CONNECTIONS = 16
 _IDLE = 10.0
+_OUT_OF_DESCRIPTORS_PAUSE = 0.1
 _PORT = 53
 _LARGEST = 65535
 
@@ -116,8 +117,12 @@ class _Resolver:
             await anyio.wait_readable(listener)
             try:
                 sock, _ = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                continue
             except OSError as exc:
                 _raise_if_closed(exc)
+                # No descriptor or no memory: some connection has to end first.
+                await anyio.sleep(_OUT_OF_DESCRIPTORS_PAUSE)
                 continue
             if self._connections >= _CONNECTIONS:
                 sock.close()
@@ -227,7 +232,7 @@ async def _ask(upstream: str, question: Question, data: bytes, *, tcp: bool) -> 
     """One upstream, one try; None where it does not answer in time."""
     import anyio
 
-    data = dnspacket.with_id(data, secrets.randbits(16))
+    data = dnspacket.with_id(data, int.from_bytes(os.urandom(2), "big"))
     try:
         with anyio.fail_after(_TIMEOUT / _TRIES if not tcp else _TIMEOUT):
             if tcp:

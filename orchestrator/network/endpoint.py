@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from typing import NoReturn, Protocol
@@ -43,6 +42,10 @@ def host_interface(container: str, index: int) -> str:
     return f"pv{container[:10]}-{index}"
 
 
+def _host_interfaces(container: str, links: Sequence[Link]) -> list[str]:
+    return [host_interface(container, index) for index in range(len(links))]
+
+
 def attach(
     pid: int, links: Sequence[Link], *, container: str, dns: bool = True
 ) -> list[socket.socket]:
@@ -52,11 +55,11 @@ def attach(
     NetworkError names what failed; then nothing is left on the host."""
     try:
         with netlink.Netlink() as sock, open(f"/proc/{pid}/ns/net", "rb", buffering=0) as netns:
-            _create_pairs(sock, links, container=container, netns=netns.fileno())
             try:
+                _create_pairs(sock, links, container=container, netns=netns.fileno())
                 return _configure(netns.fileno(), links, dns=dns)
             except BaseException:
-                _delete(sock, [host_interface(container, n) for n in range(len(links))])
+                _delete(sock, _host_interfaces(container, links))
                 raise
     except OSError as exc:
         what = f" {exc.filename}" if exc.filename else ""
@@ -75,13 +78,11 @@ def _create_pairs(
             host_interface(container, index), master=bridge.index, mtu=bridge.mtu,
             peer=link.interface, peer_mac=link.mac, peer_netns=netns,
         ))  # fmt: skip
-    names = [message.subject for message in messages]
     try:
         sock.run(messages)
-    except OSError as exc:
-        _delete(sock, names)
-        if exc.errno != errno.EEXIST:
-            raise
+    except FileExistsError:
+        # A start before this one that nobody could clean up after.
+        _delete(sock, _host_interfaces(container, links))
         sock.run(messages)
 
 
@@ -166,7 +167,7 @@ def _delete(sock: netlink.Netlink, names: list[str]) -> None:
     if len(names) < 2:
         sock.run([netlink.delete_link(name) for name in names])
         return
-    group = secrets.randbits(31) | 1 << 30
+    group = int.from_bytes(os.urandom(4), "big") >> 1 | 1 << 30
     gone = (errno.ENODEV,)
     sock.run([netlink.set_link(name, group=group, accept=gone) for name in names])
     sock.run([netlink.delete_group(group)])

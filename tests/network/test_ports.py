@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import anyio
 import pytest
 
 from orchestrator.errors import NetworkError, PortInUseError
@@ -126,3 +127,32 @@ def test_sockets_are_taken_back_after_a_restart() -> None:
     assert not any(sock.getblocking() for sock in after.sockets)
     with pytest.raises(PortInUseError):
         before.bind(Port())
+
+
+@isolated
+def test_a_closed_port_is_free_at_once_and_its_waiter_disturbs_nobody() -> None:
+    anyio.run(close_and_wait_again)
+
+
+async def close_and_wait_again() -> None:
+    mine = publisher()
+    mine.bind(Port())
+    ended: list[type[BaseException]] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve, mine, ended)
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(3):
+            mine.close()
+            again = publisher().bind(Port())[0].socket
+            socket.create_connection(("127.0.0.1", 8080)).close()
+            with anyio.fail_after(5):
+                await anyio.wait_readable(again)
+            again.close()
+    assert ended == [anyio.ClosedResourceError]
+
+
+async def serve(mine: Publisher, ended: list[type[BaseException]]) -> None:
+    try:
+        await mine.serve("127.0.0.1")
+    except ExceptionGroup as group:
+        ended += [type(exc) for exc in group.exceptions]
