@@ -196,18 +196,36 @@ def _leased(
         return replace(record, leases={**leases, wanted.lease: asked})
     if wanted.lease in leases:
         return record
+    within = _range(project.networks[key], record, project)
     try:
-        address = _choose(wanted.lease, record, leases)
+        address = _choose(wanted.lease, record, leases, within=within)
     except NetworkError:
         leases = _without_dead(leases, layout)
-        address = _choose(wanted.lease, record, leases)
+        address = _choose(wanted.lease, record, leases, within=within)
     return replace(record, leases={**leases, wanted.lease: address})
 
 
-def _choose(lease: str, record: NetworkRecord, leases: Mapping[str, str]) -> str:
+def _choose(
+    lease: str, record: NetworkRecord, leases: Mapping[str, str], *, within: IPv4Network | None
+) -> str:
     return ipam.choose_address(
-        lease, subnet=IPv4Network(record.subnet), gateway=record.gateway, taken=leases.values()
-    )
+        lease, subnet=IPv4Network(record.subnet), gateway=record.gateway, taken=leases.values(),
+        within=within,
+    )  # fmt: skip
+
+
+def _range(network: Network, record: NetworkRecord, project: Project) -> IPv4Network | None:
+    """The part of the subnet that `ip_range` allows."""
+    asked = next((pool.ip_range for pool in network.ipam if pool.ip_range), None)
+    if asked is None:
+        return None
+    try:
+        found = IPv4Network(asked, strict=False)
+    except ValueError as exc:
+        raise _fault(project, network, f"{asked!r} is no IPv4 range") from exc
+    if not found.subnet_of(IPv4Network(record.subnet)):
+        raise _fault(project, network, f"ip_range {asked} is outside of subnet {record.subnet}")
+    return found
 
 
 def _check_asked(
