@@ -149,6 +149,7 @@ def main() -> None:
     if "PCOMPOSE_BENCHMARK" not in os.environ:
         environment = {**os.environ, "PCOMPOSE_BENCHMARK": "1",
                        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # fmt: skip
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has bytecode
         inside = ["unshare", "--net", "--mount", "--", sys.executable, "-m", "benchmarks.run"]
         raise SystemExit(subprocess.run([*inside, *sys.argv[1:]], env=environment,
                                         check=False).returncode)  # fmt: skip

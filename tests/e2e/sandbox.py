@@ -20,6 +20,9 @@ from tests import leftovers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FOREIGN = ("COMPOSE_", "PCOMPOSE_", "PYTHONDONTWRITEBYTECODE")
+"""Variables of the caller that would change what is tested; bytecode is part of the speed."""
+
 HOLD = """
 import fcntl, socket, struct, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -55,7 +58,7 @@ class Sandbox:
 
     def __enter__(self) -> Self:
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("COMPOSE_", "PCOMPOSE_"))},
+            **{k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PCOMPOSE_DATA": str(self.directory / "data"),
             "PCOMPOSE_RUN": str(self.directory / "run"),
