@@ -133,12 +133,33 @@ def supervisor_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def connect(layout: Layout, project: str) -> ControlClient | None:
-    """A connection to the running supervisor, None where there is none."""
+def connect(layout: Layout, project: str, *, timeout: float = 10.0) -> ControlClient | None:
+    """A connection to the running supervisor, None where there is none or where it is about to
+    end.  SupervisorError when one is there and does not answer."""
     try:
-        return ControlClient(fds.Channel(fds.connect(layout.control_socket(project))))
+        channel = fds.Channel(fds.connect(layout.control_socket(project)))
     except OSError:
         return None
+    try:
+        if _is_greeted(channel, timeout=timeout):
+            return ControlClient(channel)
+    except (OSError, ValueError):
+        pass
+    except SupervisorError:
+        channel.close()
+        raise
+    channel.close()
+    return None
+
+
+def _is_greeted(channel: fds.Channel, *, timeout: float) -> bool:
+    """Whether the supervisor has accepted us; it serves everybody it has accepted."""
+    import select
+
+    if not select.select([channel], [], [], timeout)[0]:
+        raise SupervisorError("the supervisor does not answer", hint="is it stopped?")
+    greeting = channel.receive()
+    return greeting is not None and "hello" in greeting[0]
 
 
 def open_client(layout: Layout, project: str, *, timeout: float = 10.0) -> ControlClient:
@@ -162,27 +183,34 @@ def start(layout: Layout, project: str) -> tuple[int, int]:
     """Start a supervisor without waiting: (pid of a process that ends at once, a descriptor that
     becomes readable when the supervisor listens or has ended).  For a head start while files are
     read; `open_client` does it all."""
-    os.makedirs(layout.run_project(project), mode=0o700, exist_ok=True)
-    read_end, write_end = os.pipe()
+    for tries_left in (2, 1, 0):
+        os.makedirs(layout.run_project(project), mode=0o700, exist_ok=True)
+        read_end, write_end = os.pipe()
+        try:
+            return _spawn(layout, project, write_end), read_end
+        except OSError as exc:
+            os.close(read_end)
+            # ENOENT: one that has just ended took the directory away between the two calls
+            if not isinstance(exc, FileNotFoundError) or not tries_left:
+                raise SupervisorError(f"cannot start the supervisor: {exc.strerror}") from exc
+        finally:
+            os.close(write_end)
+    raise AssertionError("the last try returns or raises")
+
+
+def _spawn(layout: Layout, project: str, ready: int) -> int:
     argv = [*supervisor_argv(layout, project), "--ready", str(_READY_FD)]
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    try:
-        pid = os.posix_spawn(
-            argv[0], argv, supervisor_environment(), setsid=True,
-            setsigmask=[], setsigdef=[1, 2, 3, 13, 15],
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, write_end, _READY_FD),
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 2, layout.supervisor_log(project), log_flags, 0o600),
-            ],
-        )  # fmt: skip
-    except OSError as exc:
-        os.close(read_end)
-        raise SupervisorError(f"cannot start the supervisor: {exc.strerror}") from exc
-    finally:
-        os.close(write_end)
-    return pid, read_end
+    return os.posix_spawn(
+        argv[0], argv, supervisor_environment(), setsid=True,
+        setsigmask=[], setsigdef=[1, 2, 3, 13, 15],
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, ready, _READY_FD),
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, layout.supervisor_log(project), log_flags, 0o600),
+        ],
+    )  # fmt: skip
 
 
 def _await_ready(pid: int, ready: int, *, deadline: float) -> bool:

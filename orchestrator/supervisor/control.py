@@ -124,6 +124,7 @@ class Server:
 
     async def _converse(self, channel: fds.Channel, outbox: Outbox) -> None:
         request = None
+        outbox.send({"hello": VERSION})  # who reads this is served to the end
         try:
             received = await _first_messages(channel)
             if not received:

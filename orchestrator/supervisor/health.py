@@ -23,6 +23,8 @@ from typing import Literal
 
 QUICK_DELAY = 0.05
 GROWTH = 1.5
+SHORTEST_DELAY = 0.01
+"""Nobody wants a machine that does nothing but probe, whatever `start_interval` says."""
 
 Status = Literal["starting", "healthy", "unhealthy"]
 
@@ -99,7 +101,7 @@ def _failed_early(health: Health, check: Check, *, began: float, ended: float) -
     """Nothing has succeeded yet: count at most once per interval, come back soon."""
     slowest = check.interval
     if check.start_interval > 0 and ended < health.started + check.start_period:
-        slowest = check.start_interval
+        slowest = max(check.start_interval, SHORTEST_DELAY)
     if began >= health.counts_from:
         health = _counted(replace(health, counts_from=began + check.interval), check)
     if health.status == "unhealthy":

@@ -6,6 +6,7 @@ exec.  A failure at any step leaves nothing running; the lane notes the error an
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from orchestrator.supervisor.link import KeeperLost
 
 if TYPE_CHECKING:
     from orchestrator.supervisor.lanes import Lane
+    from orchestrator.supervisor.link import Conversation
 
 _ATTEMPTS = 3
 _ABORT_PATIENCE = 5.0
@@ -88,7 +90,11 @@ async def _launch_once(lane: Lane, stdio: Stdio | None, ports: list[dict[str, An
     try:
         link.send(_request(lane, _streams(stdio)), stdio.fds if stdio else ())
         message, _ = await conversation.next()
+        if message.get("errno") == errno.EEXIST and message.get("kind") == "Prepare":
+            message = await _again(lane, stdio, conversation)
         process = _cloned(lane, message)
+        if process is None:  # the answer after this one says why, if the keeper lives
+            raise _failed(lane, (await conversation.next())[0])
         lane.launched(process, ports=ports)
         try:
             lane.project.services.attach(lane.spec, process.pid)
@@ -103,6 +109,19 @@ async def _launch_once(lane: Lane, stdio: Stdio | None, ports: list[dict[str, An
         _take_terminal(lane, stdio, descriptors)
     finally:
         link.close(lane.id)
+
+
+async def _again(
+    lane: Lane, stdio: Stdio | None, conversation: Conversation
+) -> dict[str, Any]:
+    """A supervisor died between the clone and the `go` of this container: give that one up."""
+    link = lane.project.link
+    with anyio.move_on_after(_ABORT_PATIENCE):
+        link.send({"op": "abort", "id": lane.id})
+        await conversation.next()
+    link.send(_request(lane, _streams(stdio)), stdio.fds if stdio else ())
+    message, _ = await conversation.next()
+    return message
 
 
 def _streams(stdio: Stdio | None) -> Streams:
@@ -138,13 +157,10 @@ def _failed(lane: Lane, message: dict[str, Any]) -> LaunchError:
     return launch_error(message, subject=lane.record.name, origin=lane.spec.origin)
 
 
-def _cloned(lane: Lane, message: dict[str, Any]) -> Process:
+def _cloned(lane: Lane, message: dict[str, Any]) -> Process | None:
     if message.get("event") != "cloned":
         raise _failed(lane, message)
-    process = Process.adopt(message["pid"], message["start_time"])
-    if process is None:
-        raise _failed(lane, {"event": "exited"})
-    return process
+    return Process.adopt(message["pid"], message["start_time"])
 
 
 def _started(lane: Lane, message: dict[str, Any]) -> None:

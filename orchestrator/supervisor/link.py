@@ -97,6 +97,7 @@ class Link:
         try:
             self._channel.send(message, descriptors)
         except OSError as exc:
+            self._unready()  # its end is about to be read
             raise KeeperLost from exc
 
     def tell(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -183,9 +184,13 @@ class Link:
         assert self._channel is not None
         self._channel.close()
         self._channel = None
-        self._ready = anyio.Event()
+        self._unready()
         for conversation in self._conversations.values():
             conversation.lose()
+
+    def _unready(self) -> None:
+        if self._ready.is_set():
+            self._ready = anyio.Event()
 
     async def _reconnect(self) -> None:
         delay = 0.05

@@ -16,6 +16,7 @@ from orchestrator.errors import StateError
 from orchestrator.linux import procfs
 from orchestrator.linux.cgroupfs import Hierarchy
 from orchestrator.runtime.launch import adopt_request
+from orchestrator.runtime.process import Process
 from orchestrator.state import observe, store
 from orchestrator.state.records import ContainerRecord, ContainerStatus
 from orchestrator.supervisor import faults
@@ -119,7 +120,7 @@ class Project:
             return  # it notices the loss of its keeper itself
         if lane.status.state == "restarting" and not lane.is_waiting:
             lane.resume_restart()
-        if not lane.is_running:
+        if not lane.is_running and not self._found_running(lane, kept.get(lane.id)):
             return
         is_new = lane.process is None
         if (is_new and not lane.adopt()) or (lane.process and not lane.process.is_alive()):
@@ -131,6 +132,16 @@ class Project:
             self.services.store_again(lane.id)
         if lane.id not in kept:
             self._hand_over(lane)
+
+    def _found_running(self, lane: Lane, kept: dict[str, Any] | None) -> bool:
+        """Whether the keeper has what the status does not know of (it could not be written)."""
+        process = Process.adopt(kept["pid"], kept["start_time"]) if kept else None
+        if process is None:
+            return False
+        lane.launched(process, ports=[])
+        process.close()
+        lane.process = None  # taken over as any other
+        return True
 
     def _hand_over(self, lane: Lane) -> None:
         """Give a container to a keeper that did not start it."""

@@ -1,7 +1,9 @@
 """The words between a command and the supervisor of a project: jobs, requests, answers.
 
-JSON lines over `control.sock`, file descriptors by SCM_RIGHTS (`linux.fds.Channel`).  One
-connection carries one request:
+JSON lines over `control.sock`, file descriptors by SCM_RIGHTS (`linux.fds.Channel`).  The
+supervisor begins with {"hello": VERSION} (`client.connect` reads it): whoever gets it is served,
+whoever gets the end instead met a supervisor that was ending and asks the next one.  One connection
+carries one request:
 
     execute  {jobs: […], stdio?: job id} + fds    events…, then result {} or error
              fds: first the project lock (held by the supervisor until it is done, so that the next
@@ -9,7 +11,8 @@ connection carries one request:
              names the StartContainer job they belong to (`run`).  If that container has a tty only
              the lock is sent, and {"tty": id} + fd of the pty's master comes back once it runs.
              The end of the connection cancels what has not begun.
-    watch    {}                                   StateChanged events until either side closes
+    watch    {}                                   {"watching": true}, then StateChanged events until
+                                                  either side closes
     exec     {container, argv, environment, user, cwd, tty, privileged, detach} + stdin, stdout,
              stderr (none if tty or detach)       {"started": pid} [+ fd of the pty's master], then
                                                   result {"exit_code": n}
@@ -18,7 +21,7 @@ connection carries one request:
     info     {}                                   result {pid, keeper_pid, version}
 
 Every request has "v": VERSION and "method"; every answer is one of {"event": …},
-{"result": {…}}, {"error": PcomposeError.to_json()}, {"started"|"tty": …}.
+{"result": {…}}, {"error": PcomposeError.to_json()}, {"started"|"tty"|"watching": …}.
 """
 
 from __future__ import annotations

@@ -125,12 +125,19 @@ class Supervisor:
             with anyio.move_on_after(_END_PATIENCE):
                 await self._link.end()
             if not self._project.lanes:
-                store.remove_tree(self._layout.run_project(self._name))
+                self._remove_run_dir()
             else:
                 store.unlink(self._layout.control_socket(self._name))
         except Exception as exc:
             faults.report(exc, doing="ending")
         self._group.cancel_scope.cancel()
+
+    def _remove_run_dir(self) -> None:
+        """Out of the way first: another supervisor may be making a new one by now."""
+        path = self._layout.run_project(self._name)
+        away = f"{os.path.dirname(path)}/.{self._name}.{os.getpid()}"
+        os.rename(path, away)
+        store.remove_tree(away)
 
     async def _end_on_signal(self) -> None:
         """SIGTERM, SIGINT: what is in flight is brought to its end, containers run on, and the

@@ -167,16 +167,19 @@ class Ground:
 
     def exec(self, spec: ContainerSpec, *argv: str) -> tuple[int | None, str]:
         """Exit code and output of a command in the container."""
-        connection = self.open()
         ours, theirs = os.pipe()
         null = os.open("/dev/null", os.O_RDWR)
-        connection.request("exec", container=spec.id, argv=argv, fds=[null, theirs, theirs])
-        os.close(theirs)
-        os.close(null)
-        code = connection.result()["exit_code"]
-        connection.close()
-        with open(ours, errors="replace") as file:
-            return code, file.read()
+        connection = self.open()
+        try:
+            connection.request("exec", container=spec.id, argv=argv, fds=[null, theirs, theirs])
+            os.close(theirs)
+            os.close(null)
+            code = connection.result()["exit_code"]
+            with open(ours, errors="replace", closefd=False) as file:
+                return code, file.read()
+        finally:
+            connection.close()
+            os.close(ours)
 
     def info(self) -> dict[str, Any]:
         connection = self.open()
@@ -235,12 +238,25 @@ class Ground:
 
     def kill(self, pid: int) -> None:
         """SIGKILL, and wait until it is gone."""
-        import select
-
         fd = os.pidfd_open(pid)
         os.kill(pid, signal.SIGKILL)
-        assert select.select([fd], [], [], PATIENCE)[0]
-        os.close(fd)
+        _await_end(fd)
+
+    def until_ended(self, pid: int) -> None:
+        """Wait until the process is gone."""
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        _await_end(fd)
+
+
+def _await_end(pidfd: int) -> None:
+    import select
+
+    ended = select.select([pidfd], [], [], PATIENCE)[0]
+    os.close(pidfd)
+    assert ended
 
 
 class Watch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.supervisor import health
@@ -97,10 +97,11 @@ def test_the_streak_survives_a_change_of_supervisors() -> None:
 
 checks = st.builds(
     Check, interval=st.floats(0.01, 100), retries=st.integers(0, 6),
-    start_period=st.one_of(st.just(0.0), st.floats(0, 100)), start_interval=st.floats(0, 20),
+    start_period=st.one_of(st.just(0.0), st.floats(0, 100)), start_interval=st.one_of(st.just(0.0), st.floats(0.5, 20)),
 )  # fmt: skip
 
 
+@settings(deadline=None)  # other work on the machine is no failure
 @given(check=checks)
 def test_a_container_that_never_passes_is_never_unhealthy_too_early(check: Check) -> None:
     """Not before `retries` intervals (one less where the start period's end counts at once)."""

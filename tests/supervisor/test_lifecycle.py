@@ -202,7 +202,7 @@ def test_a_taken_port_names_its_holder_and_nothing_runs(ground: Ground) -> None:
                              last=number, origin="compose.yaml:9")  # fmt: skip
         web = ground.spec("web", FOREVER, ports=(port,), endpoints=(ground.endpoint(network, 2),))
         ground.execute(protocol.CreateNetwork(number=1, record=network.to_json()))
-        with pytest.raises(PortInUseError, match=rf"{number}/tcp.*process {os.getpid()}.*:9"):
+        with pytest.raises(PortInUseError, match=rf"{number}/tcp.*pid {os.getpid()}.*:9"):
             ground.up(web)
     assert ground.status(web).state == "created"
 
@@ -226,6 +226,7 @@ def test_a_wait_ends_when_the_check_passes(ground: Ground) -> None:
 def test_a_wait_fails_at_once_with_the_last_lines_when_the_container_exits(ground: Ground) -> None:
     db = ground.spec("db", "echo no disk; exit 5")
     ground.up(db)
+    ground.until(db, lambda s: s.state == "exited")
     with pytest.raises(DependencyError) as caught:
         ground.wait(db, "running", dependent="web")
     assert "dependency failed to start: container p-db-1 exited (5)" in caught.value.message
