@@ -138,6 +138,9 @@ class Keeper:
 
     def _lose_supervisor(self) -> None:
         self._drop_channel()
+        for container in self._containers.values():
+            if container.waits:  # nobody will say `go`
+                self._give_up(container)
         if not self._containers and not self._executions:
             self._end()
             return
@@ -260,13 +263,16 @@ class Keeper:
 
     def _go(self, message: Message, _: list[int]) -> None:
         container = self._containers[message["id"]]
+        container.waits = False
         if container.channel is not None:
             container.channel.send({"op": "go"})
 
     def _abort(self, message: Message, _: list[int]) -> None:
         container = self._containers.get(message["id"])
-        if container is None or container.is_started:
-            return
+        if container is not None and not container.is_started:
+            self._give_up(container)
+
+    def _give_up(self, container: Container) -> None:
         container.failure = {"step": "abort", "kind": "Abort", "errno": 125, "path": "",
                              "message": "given up"}
         _kill(container.pidfd, signals.SIGKILL)
@@ -460,8 +466,9 @@ class Keeper:
         stored = [{"name": name, "fds": len(fds)} for name, fds in self._stored.items()]
         every = [fd for fds in self._stored.values() for fd in fds]
         first, rest = every[:descriptors.MAX_FDS], every[descriptors.MAX_FDS:]
-        self._tell({"event": "list", "pid": os.getpid(), "containers": held, "stored": stored,
-                    "more": bool(rest)}, first)
+        starting = [c.name for c in self._containers.values() if not c.is_started]
+        self._tell({"event": "list", "pid": os.getpid(), "containers": held, "starting": starting,
+                    "stored": stored, "more": bool(rest)}, first)
         while rest:
             part, rest = rest[:descriptors.MAX_FDS], rest[descriptors.MAX_FDS:]
             self._tell({"event": "list_more", "more": bool(rest)}, part)

@@ -90,6 +90,8 @@ async def _launch_once(lane: Lane, stdio: Stdio | None, ports: list[dict[str, An
     try:
         link.send(_request(lane, _streams(stdio)), stdio.fds if stdio else ())
         message, _ = await conversation.next()
+        if message.get("kind") == "Abort":  # the last word on a start we gave up at the adoption
+            message, _ = await conversation.next()
         if message.get("errno") == errno.EEXIST and message.get("kind") == "Prepare":
             message = await _again(lane, stdio, conversation)
         process = _cloned(lane, message)

@@ -103,9 +103,13 @@ class Project:
         self.keeper_pid = listed.get("pid", 0)
         stored = _by_name(listed, descriptors)
         kept = {c["id"]: c for c in listed.get("containers", ())}
+        starting = listed.get("starting", ())
         for lane in list(self.lanes.values()):
             try:
-                self._adopt(lane, kept, stored)
+                if lane.id in starting and not lane.is_starting:
+                    self._give_up_start(lane)
+                else:
+                    self._adopt(lane, kept, stored)
             except Exception as exc:
                 error = faults.known(exc, doing=f"adopting {lane.record.name}")
                 lane.update(error=error.message)
@@ -133,6 +137,11 @@ class Project:
         if lane.id not in kept:
             self._hand_over(lane)
 
+    def _give_up_start(self, lane: Lane) -> None:
+        """A supervisor died between its clone and its `go`."""
+        self.link.send({"op": "abort", "id": lane.id})
+        lane.ended({"exit_code": None})
+
     def _found_running(self, lane: Lane, kept: dict[str, Any] | None) -> bool:
         """Whether the keeper has what the status does not know of (it could not be written)."""
         process = Process.adopt(kept["pid"], kept["start_time"]) if kept else None
@@ -154,7 +163,6 @@ class Project:
             exit_path=self.layout.container_exit(self.name, lane.id),
             hierarchy=self.hierarchy, stdio="log" if has_output else "fds",
         )  # fmt: skip
-        self.link.send({"op": "abort", "id": lane.id})  # if it never got its `go`
         self.link.send(request, terminal)
 
     def _exit_note(self, lane: Lane) -> dict[str, Any]:
