@@ -35,14 +35,18 @@ class Propagation(Step):
 
 
 class Overlay(Step):
-    """An overlay at `target`: a host path for the root (`is_root`), else inside the root."""
+    """An overlay at `target`: a host path for the root (`is_root`), else inside the root.
 
-    __slots__ = ("is_root", "lowers", "target", "upper", "work")
+    `volatile` (Linux 5.10): nothing is synchronised to the disk, neither by fsync(2) nor, which
+    takes long on a busy machine, when the container ends; for a layer that is thrown away then."""
+
+    __slots__ = ("is_root", "lowers", "target", "upper", "volatile", "work")
     lowers: list[str]
     upper: str
     work: str
     target: str
     is_root: bool
+    volatile: bool
 
     def execute(self, child: Child) -> None:
         for directory in (self.upper, self.work):
@@ -62,7 +66,7 @@ class Overlay(Step):
         data = f"lowerdir={_escape(lowers, ',')}" + "".join(
             f",{name}={_escape(_escape(path, ''), ',')}"
             for name, path in (("upperdir", self.upper), ("workdir", self.work))
-        )
+        ) + (",volatile" if self.volatile else "")
         if len(os.fsencode(data)) < _PAGE:
             flags = syscalls.MS_NODEV
             syscalls.mount("overlay", target, "overlay", flags, data)
@@ -77,6 +81,8 @@ class Overlay(Step):
             syscalls.fsconfig(fd, text, "lowerdir+", lower)
         syscalls.fsconfig(fd, text, "upperdir", _escape(self.upper, ""))
         syscalls.fsconfig(fd, text, "workdir", _escape(self.work, ""))
+        if self.volatile:
+            syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_FLAG, "volatile")
         syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
         tree = syscalls.fsmount(fd, attributes=syscalls.MOUNT_ATTR_NODEV)
         syscalls.move_mount(

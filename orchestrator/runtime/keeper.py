@@ -135,12 +135,12 @@ class Keeper:
             self._loop.unwatch(self._channel.fileno())
             self._channel.close()
             self._channel = None
-
-    def _lose_supervisor(self) -> None:
-        self._drop_channel()
         for container in self._containers.values():
             if container.waits:  # nobody will say `go`
                 self._give_up(container)
+
+    def _lose_supervisor(self) -> None:
+        self._drop_channel()
         if not self._containers and not self._executions:
             self._end()
             return

@@ -91,7 +91,7 @@ class Task:
 class Container(Task):
     """A container's first process with its output and its cgroups."""
 
-    __slots__ = ("exit_path", "groups", "oom_file", "pumps", "request")
+    __slots__ = ("exit_path", "groups", "oom_file", "pumps", "request", "waits")
 
     def __init__(
         self, message: Message, *, pid: int, pidfd: int, channel: Channel | None
@@ -103,6 +103,8 @@ class Container(Task):
         self.pumps: list[Pump] = []
         self.request = {name: value for name, value in message.items() if name != "steps"}
         """What it was launched or adopted with."""
+        self.waits = bool(message.get("wait"))
+        """It has not got its `go` yet."""
 
     def drain(self) -> None:
         """Move what its processes have left in the pipes; they are all dead."""

@@ -83,14 +83,15 @@ def bind(
 
 def _root(spec: ContainerSpec) -> list[Step]:
     rootfs = spec.rootfs
+    volatile = spec.remove_on_exit and spec.restart == "no"  # else it would be mounted again
     steps: list[Step] = [
         fs.Overlay(lowers=list(rootfs.lowers), upper=rootfs.upper, work=rootfs.work,
-                   target=rootfs.target, is_root=True)
+                   target=rootfs.target, is_root=True, volatile=volatile)
     ]
     if rootfs.host_usr:
         steps.append(
             fs.Overlay(lowers=["/usr"], upper=f"{rootfs.upper}-usr", work=f"{rootfs.work}-usr",
-                       target="/usr", is_root=False)
+                       target="/usr", is_root=False, volatile=volatile)
         )
     return steps
 

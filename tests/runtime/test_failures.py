@@ -137,3 +137,14 @@ def test_a_bad_message_is_survived(kept: Kept, message: dict[str, object]) -> No
     kept.channel.send(message)
     assert kept.ask({"op": "list"}, "list")["pid"] == kept.keeper_pid
     assert kept.sh("web", "echo well") == "well"
+
+
+def test_a_supervisor_that_dies_takes_the_starts_along_that_wait_for_it(kept: Kept) -> None:
+    kept.start("other", ("/bin/sleep", "1000"))
+    kept.channel.send(kept.request("web", ("/bin/true",), wait=True))
+    pid = kept.event("cloned", id=kept.specs["web"].id)["pid"]
+    kept.channel.close()
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    kept.channel = kept.connect()
+    assert [c["id"] for c in kept.ask({"op": "list"}, "list")["containers"]] == [
+        kept.specs["other"].id]  # fmt: skip

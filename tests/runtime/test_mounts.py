@@ -153,6 +153,12 @@ def test_a_hostile_passwd_does_not_block_the_start(kept: Kept) -> None:
     assert message["path"] == "/etc/passwd"
 
 
+def test_a_layer_that_is_thrown_away_is_not_synchronised(kept: Kept) -> None:
+    text = kept.sh("web", "touch /x /usr/x; grep -c volatile /proc/self/mountinfo",
+                   remove_on_exit=True)
+    assert text == "2"
+
+
 def test_more_layers_than_a_page_of_options_holds(kept: Kept, tmp_path: Path) -> None:
     from dataclasses import replace
 
