@@ -144,11 +144,12 @@ class Project:
                           sink=sink)  # fmt: skip
 
     def kill(self, services: Sequence[str] = (), *, signal: str = "SIGKILL",
-             sink: Sink = events.ignore) -> bool:  # fmt: skip
-        """Send a signal to running containers; False where none runs."""
+             orphans: bool = False, sink: Sink = events.ignore) -> bool:  # fmt: skip
+        """Send a signal to running containers, with `orphans` to one-offs and containers of
+        services that are gone too; False where none runs."""
         from orchestrator.engine import lifecycle
 
-        return lifecycle.kill(self._workspace, services, signal=signal, sink=sink)
+        return lifecycle.kill(self._workspace, services, signal=signal, orphans=orphans, sink=sink)
 
     def removable(self, services: Sequence[str] = (), *, stop: bool = False) -> list[str]:
         """Names of the containers that `rm` would remove."""
@@ -187,6 +188,12 @@ class Project:
 
         return following.history(self._workspace, services, since=since, until=until, tail=tail,
                                  index=index)  # fmt: skip
+
+    def log_names(self, services: Sequence[str] = (), *, index: int | None = None) -> list[str]:
+        """The names, as shown, of the containers that `logs` would read."""
+        from orchestrator.engine import following
+
+        return following.shown_names(self._workspace, services, index=index)
 
     def follow(
         self, services: Sequence[str] = (), *, since: float | None = None, tail: int | None = None,

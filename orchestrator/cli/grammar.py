@@ -90,11 +90,12 @@ HELP = switch("help", "h", "Show this text")
 class Arguments:
     """What was said: the values of flags by name, and the operands."""
 
-    __slots__ = ("_known", "_values", "operands")
+    __slots__ = ("_known", "_values", "command", "operands")
 
     def __init__(self, command: Command) -> None:
         self._known = {f.name: f for f in (*command.flags, DRY_RUN, HELP)}
         self._values: dict[str, Value] = {}
+        self.command = command.name
         self.operands: list[str] = []
 
     def _get(self, name: str, kind: Kind) -> Value | None:
@@ -115,6 +116,10 @@ class Arguments:
     def has(self, name: str) -> bool:
         """Whether a switch is on."""
         return bool(self._get(name, "bool"))
+
+    def has_if_known(self, name: str) -> bool:
+        """As `has`, for flags that some of several commands lack."""
+        return name in self._known and self.has(name)
 
     def said(self, name: str) -> bool:
         """Whether the flag was given at all, also as `--flag=false`."""

@@ -10,6 +10,7 @@ from orchestrator.engine.logs import LogEntry, Stream
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import UsageError
 from orchestrator.events import StateChanged
+from orchestrator.names import display_name
 from orchestrator.state.observed import Observed
 from orchestrator.state.records import ContainerRecord
 from orchestrator.supervisor import client
@@ -33,6 +34,14 @@ def history(
     """Merged by time; stopped containers and one-offs too."""
     _, records = _records(workspace, services, index=index)
     return logs.history(workspace.layout, records, since=since, until=until, tail=tail)
+
+
+def shown_names(
+    workspace: Workspace, services: Sequence[str], *, index: int | None
+) -> list[str]:
+    """Names as the prefixes have them."""
+    _, records = _records(workspace, services, index=index)
+    return [display_name(r.project, r.name, r.service, r.index) for r in records]
 
 
 def follow(

@@ -192,20 +192,20 @@ def restart(
         _carry_out(change, plan, observed)
 
 
-def kill(workspace: Workspace, services: Sequence[str], *, signal: str, sink: Sink) -> bool:
+def kill(
+    workspace: Workspace, services: Sequence[str], *, signal: str, orphans: bool, sink: Sink
+) -> bool:
     """Send a signal to the running containers; False where none runs."""
     name = signal_name(signal)
     if name is None:
         raise UsageError(f"unknown signal: {signal}")
     with Change(workspace, command="kill", sink=sink) as change:
         observed = workspace.observe()
-        _known(workspace, services, observed, sink=sink)
-        running = selected(observed, services, running=True)
-        change.execute(
-            [protocol.KillContainer(number=n, container=c.record.id, signal=name)
-             for n, c in enumerate(running, start=1)]
-        )  # fmt: skip
-    return bool(running)
+        declared = _known(workspace, services, observed, sink=sink)
+        plan = teardown.kill(observed, services=services, signal=name, remove_orphans=orphans,
+                             declared=declared)  # fmt: skip
+        _carry_out(change, plan, observed)
+    return bool(plan)
 
 
 def removable(workspace: Workspace, services: Sequence[str], *, stop: bool) -> list[str]:

@@ -123,7 +123,9 @@ class Stream:
     def events(self, *, timeout: float | None = None) -> list[Event]:
         """What happened since the last call; waits for something to happen, at most `timeout`
         seconds.  An error that ended attached jobs is raised."""
-        sources: list[object] = [self._inotify, *(s for s in self._submissions if not s.is_done)]
+        sources: list[inotify.Inotify | Submission | client.ControlClient] = [
+            self._inotify, *(s for s in self._submissions if not s.is_done)
+        ]
         if self._watch is not None:
             sources.append(self._watch)
         wait = PATIENCE if timeout is None else min(PATIENCE, timeout)
@@ -188,8 +190,10 @@ class Stream:
     def close(self) -> None:
         """Stop listening."""
         self._inotify.close()
-        for source in (*self._submissions, *([self._watch] if self._watch else [])):
-            source.close()
+        for submission in self._submissions:
+            submission.close()
+        if self._watch is not None:
+            self._watch.close()
 
 
 def select_records(

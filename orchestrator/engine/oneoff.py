@@ -18,6 +18,7 @@ from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError
 from orchestrator.events import Sink, StateChanged
 from orchestrator.plan import actions, resources
+from orchestrator.plan.diff import diff
 from orchestrator.plan.plan import Plan, PlanBuilder
 from orchestrator.plan.policy import UpPolicy
 from orchestrator.spec.model import Port, Service, VolumeMount
@@ -172,7 +173,7 @@ def _draft(workspace: Workspace, name: str, options: RunOptions) -> tuple[Draft,
     policy = UpPolicy(services=present, remove_orphans=options.remove_orphans)
     plan = Plan()
     if present:
-        plan = reconcile.diff(project, observed, policy, image_ids=images.ids(found))
+        plan = diff(project, observed, policy, image_ids=images.ids(found))
     project = replace(project, services={**project.services, name: chosen})
     return Draft(project=project, selected=selected, observed=observed, images=found, plan=plan,
                  policy=policy), chosen  # fmt: skip

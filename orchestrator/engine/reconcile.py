@@ -227,7 +227,7 @@ def waits(
         for d in service.depends_on.values() if d.condition == "service_completed_successfully"
     }  # fmt: skip
     after = tuple(job.number for job in jobs.jobs)
-    found = []
+    found: list[protocol.WaitFor] = []
     for name, service in made.selected.services.items():
         containers = translate.final_containers(name, jobs, made.observed)
         if not containers or service.scale == 0:

@@ -6,7 +6,7 @@ read files, ask the kernel or choose anything random: whoever calls has done tha
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # signal costs 4 ms
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -199,10 +199,13 @@ def _near(word: str, choices: Sequence[str]) -> str | None:
 def restart_policy(text: str) -> tuple[RestartPolicy, int]:
     """`on-failure:5` -> ("on-failure", 5)."""
     word, _, count = text.partition(":")
-    if word == "always" or word == "unless-stopped":
-        return word, 0
-    if word == "on-failure":
-        return word, int(count) if count.isdigit() else 0
+    match word:
+        case "always":
+            return "always", 0
+        case "unless-stopped":
+            return "unless-stopped", 0
+        case "on-failure":
+            return "on-failure", int(count) if count.isdigit() else 0
     return "no", 0
 
 

@@ -7,7 +7,7 @@ master of the container's pty, and our terminal is restored whatever happens.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # signal costs 4 ms
 import os
 import select
 from collections.abc import Iterator, Sequence
@@ -22,6 +22,7 @@ from orchestrator.supervisor import client
 from orchestrator.supervisor.protocol import ExecRequest
 
 _CHUNK = 1 << 16
+Source = "int | Session"
 FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 
@@ -88,7 +89,8 @@ def interact(session: Session, *, stdin: int, stdout: int) -> int:
     try:
         with _signals(session) as wake:
             while session.exit_code is None and session.master is None:
-                select.select([session, wake], [], [])
+                waiting: list[Source] = [session, wake]
+                select.select(waiting, [], [])
                 _drain(wake)
                 session.step()
             if session.master is not None:
@@ -160,7 +162,7 @@ def _copy(session: Session, master: int, *, stdin: int, stdout: int, wake: int) 
 
 
 def _pump(session: Session, master: int, *, stdin: int, stdout: int, wake: int) -> None:
-    reading: list[object] = [session, wake, master, stdin]
+    reading: list[Source] = [session, wake, master, stdin]
     pending = b""
     while session.exit_code is None or master in reading:
         timeout = None if session.exit_code is None else 0.2  # a background child may hold the pty

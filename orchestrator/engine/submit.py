@@ -138,7 +138,7 @@ def run(
         submission.close()
 
 
-def request(layout: Layout, project: str, method: str, **params: object) -> dict[str, object] | None:
+def request(layout: Layout, project: str, method: str, **params: Any) -> dict[str, object] | None:
     """The answer of the running supervisor; None where none runs."""
     connection = client.connect(layout, project)
     if connection is None:

@@ -167,7 +167,8 @@ def _job(node: Node, jobs: Jobs, context: Context, allocation: Allocation) -> pr
             network = allocation.networks[action.subject].to_json()
             return protocol.CreateNetwork(number=number, after=after, record=network)
         case actions.CreateVolume():
-            volume = volume_record(context.project, resources.volume_of(context.project, action.key)).to_json()
+            declared = resources.volume_of(context.project, action.key)
+            volume = volume_record(context.project, declared).to_json()
             return protocol.CreateVolume(number=number, after=after, record=volume)
         case actions.CreateContainer():
             record = jobs.created[action.subject].to_json()

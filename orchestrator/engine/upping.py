@@ -178,9 +178,8 @@ class Attached:
     def _judge(self, event: StateChanged) -> None:
         """Abort, and the exit code of the session."""
         rules, code = self._rules, event.exit_code or 0
-        if rules.exit_code_from is not None and event.service == rules.exit_code_from:
-            if not self._code_taken:
-                self._code_taken, self.exit_code = True, code
+        if event.service == rules.exit_code_from and not self._code_taken:
+            self._code_taken, self.exit_code = True, code
         if self.interrupts or self.is_aborting or not rules.abort:
             return
         if rules.abort == "failure" and code == 0:

@@ -38,7 +38,9 @@ class Choice:
 
 _TOP = re.compile(r"^(?:services|name)\s*:", re.MULTILINE)
 _ANY_NAME = re.compile(r"""^(?:name|"name"|'name'|\?|<<|\{|---|%|!|&)""", re.MULTILINE)
-_PLAIN_NAME = re.compile(r"""^name[ \t]*:[ \t]+(["']?)([A-Za-z0-9_-]+)\1[ \t]*(?:#.*)?$""", re.MULTILINE)
+_PLAIN_NAME = re.compile(
+    r"""^name[ \t]*:[ \t]+(["']?)([A-Za-z0-9_-]+)\1[ \t]*(?:#.*)?$""", re.MULTILINE
+)
 
 
 def glance(files: Iterable[str]) -> str | None:
@@ -85,7 +87,8 @@ class Workspace:
         return LoadOptions(
             files=choice.files, project_directory=choice.project_directory,
             project_name=choice.project_name, env_files=choice.env_files,
-            profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(), stdin=sys.stdin.buffer,
+            profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(),
+            stdin=sys.stdin.buffer if "-" in choice.files else None,
             cache_dir=self.layout.cache(),
         )  # fmt: skip
 

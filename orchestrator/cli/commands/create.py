@@ -1,0 +1,47 @@
+"""`pcompose create`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.grammar import Command, alias, lacking, many, number, switch
+from orchestrator.cli.policies import refuse_together, up_policy
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = Command(
+    name="create", usage="create [OPTIONS] [SERVICE...]",
+    summary="Create containers without starting them",
+    flags=(
+        lacking("build", "", "there is no build yet; load or import images"),
+        switch("force-recreate", "", "Recreate containers that have not changed"),
+        switch("no-build", "", "Never build (nothing is built yet)", hidden=True),
+        switch("no-recreate", "", "Leave existing containers as they are"),
+        lacking("pull", "", "there is no registry client yet; load or import images", kind="str"),
+        switch("quiet-pull", "", "No progress of downloads (nothing is downloaded yet)"),
+        switch("remove-orphans", "", "Remove containers of services that are not in the files"),
+        many("scale", "", "Number of replicas", metavar="SERVICE=N"),
+        number("timeout", "t", "Seconds until a replaced container is killed", metavar="seconds"),
+        switch("yes", "y", "Answer yes to questions"),
+        alias("y", "yes"),
+    ),
+)  # fmt: skip
+
+
+def run(call: Invocation) -> int:
+    """As `up --no-start`."""
+    refuse_together(call.args, "force-recreate", "no-recreate")
+    policy = up_policy(call.args, start=False)
+    if call.is_dry_run:
+        from orchestrator.cli.plans import show
+
+        show(call.out, call.project.plan(policy))
+        return 0
+    renderer = call.out.renderer("create")
+    try:
+        call.project.up(policy, sink=renderer)
+    finally:
+        renderer.close()
+    return 0

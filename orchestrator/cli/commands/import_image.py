@@ -1,0 +1,33 @@
+"""`pcompose import`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.grammar import Command, many
+from orchestrator.cli.policies import no_dry_run
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = Command(
+    name="import", usage="import [OPTIONS] ARCHIVE|DIRECTORY|- NAME[:TAG]", least=2, most=2,
+    summary="Make an image of a root file system archive",
+    flags=(many("change", "c", "Instruction for the image, such as CMD or ENV",
+                metavar="instruction"),),
+)  # fmt: skip
+
+
+def run(call: Invocation) -> int:
+    """Print the id of the image."""
+    from orchestrator import api
+
+    no_dry_run(call)
+    source, reference = call.args.operands
+    call.out.line(api.import_image(
+        sys.stdin.buffer if source == "-" else source, reference,
+        changes=call.args.all("change"),
+    ))  # fmt: skip
+    return 0

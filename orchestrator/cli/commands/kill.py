@@ -1,0 +1,35 @@
+"""`pcompose kill`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.grammar import Command, option, switch
+from orchestrator.cli.policies import no_dry_run
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = Command(
+    name="kill", usage="kill [OPTIONS] [SERVICE...]",
+    summary="Send a signal to running containers",
+    flags=(
+        switch("remove-orphans", "", "Also containers of services that are not in the files"),
+        option("signal", "s", "Name or number; SIGKILL where nothing is said"),
+    ),
+)
+
+
+def run(call: Invocation) -> int:
+    """Send it."""
+    no_dry_run(call)
+    args, renderer = call.args, call.out.renderer("kill")
+    try:
+        found = call.project.kill(args.operands, signal=args.text("signal") or "SIGKILL",
+                                  orphans=args.has("remove-orphans"), sink=renderer)  # fmt: skip
+    finally:
+        renderer.close()
+    if not found:
+        call.out.status("No container to kill")
+    return 0

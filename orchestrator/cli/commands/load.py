@@ -1,0 +1,46 @@
+"""`pcompose load`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+from orchestrator.cli import terminal
+from orchestrator.cli.grammar import Command, option, switch
+from orchestrator.cli.policies import no_dry_run
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = Command(
+    name="load", usage="load [OPTIONS] [ARCHIVE...]",
+    summary="Load images from a docker archive or an OCI layout (tar or directory)",
+    flags=(
+        option("input", "i", "Read this file instead of standard input", metavar="file"),
+        switch("quiet", "q", "No progress"),
+    ),
+)
+
+
+def run(call: Invocation) -> int:
+    """Print the names of what was loaded."""
+    from orchestrator import api
+
+    no_dry_run(call)
+    given = call.args.text("input")
+    sources: list[str | BinaryIO] = [*([given] if given else []), *call.args.operands]
+    if not sources and terminal.is_terminal(0):
+        raise UsageError("there is no archive: standard input is a terminal",
+                         hint="pcompose load -i ARCHIVE")  # fmt: skip
+    renderer = call.out.renderer("load")
+    loaded = []
+    try:
+        for source in sources or [sys.stdin.buffer]:
+            loaded += api.load_images(source, sink=renderer)
+    finally:
+        renderer.close()
+    for name in loaded:
+        call.out.line(f"Loaded image: {name}")
+    return 0

@@ -1,0 +1,78 @@
+"""`pcompose ps`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import containers, table
+from orchestrator.cli.grammar import Command, many, option, switch
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+    from orchestrator.state.observed import ObservedContainer
+
+
+STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
+COMMAND = Command(
+    name="ps", usage="ps [OPTIONS] [SERVICE...]", summary="List containers",
+    flags=(
+        switch("all", "a", "Also stopped containers and those of run"),
+        option("filter", "", "status=STATE"),
+        option("format", "", "table or json"),
+        switch("no-trunc", "", "Show commands whole"),
+        switch("orphans", "", "=false hides services that are not in the files"),
+        switch("quiet", "q", "Ids only"),
+        switch("services", "", "Names of services only"),
+        many("status", "", "Only containers in this state", metavar="state"),
+    ),
+)  # fmt: skip
+
+
+def run(call: Invocation) -> int:
+    """Print the list."""
+    found = _chosen(call)
+    if call.args.has("quiet"):
+        lines = [c.record.id for c in found]
+    elif call.args.has("services"):
+        lines = list(dict.fromkeys(c.record.service for c in found))
+    else:
+        lines = _shown(call, found)
+    for line in lines:
+        call.out.line(line)
+    return 0
+
+
+def _chosen(call: Invocation) -> list[ObservedContainer]:
+    args = call.args
+    states = _states(args.all("status"), args.text("filter"))
+    found = call.project.ps(args.operands, all=args.has("all") or bool(states))
+    if args.said("orphans") and not args.has("orphans"):
+        known = {*call.project.model.services, *call.project.model.disabled}
+        found = [c for c in found if c.record.service in known]
+    return [c for c in found if not states or c.status.state in states]
+
+
+def _states(states: list[str], filter_: str | None) -> list[str]:
+    if filter_ is not None:
+        key, equals, value = filter_.partition("=")
+        if not equals:
+            raise UsageError("arguments to --filter should be in form KEY=VAL")
+        if key != "status":
+            raise UsageError(f"unknown filter {key}")
+        states = [*states, value]
+    for state in states:
+        if state not in STATES:
+            raise UsageError(f'unknown status "{state}"', hint="one of " + ", ".join(STATES))
+    return states
+
+
+def _shown(call: Invocation, found: list[ObservedContainer]) -> list[str]:
+    form, now = call.args.text("format") or "table", time.time()
+    if form == "json":
+        return [containers.json_line(c, now=now) for c in found]
+    if form != "table":
+        raise UsageError(f'format "{form}" is not available yet', hint="table or json")
+    cut = not call.args.has("no-trunc")
+    return table.table(containers.HEAD, [containers.row(c, now=now, cut=cut) for c in found])

@@ -1,0 +1,34 @@
+"""`pcompose restart`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.grammar import Command, number, switch
+from orchestrator.cli.policies import previewed
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = Command(
+    name="restart", usage="restart [OPTIONS] [SERVICE...]", summary="Restart containers",
+    notes="Changes of the files are not applied: that is what up is for.",
+    flags=(
+        switch("no-deps", "", "Leave alone those that want to be restarted with them"),
+        number("timeout", "t", "Seconds until a container is killed", metavar="seconds"),
+    ),
+)
+
+
+def run(call: Invocation) -> int:
+    """Stop and start."""
+    if previewed(call, "restart"):
+        return 0
+    args, renderer = call.args, call.out.renderer("restart")
+    try:
+        call.project.restart(args.operands, timeout=args.number("timeout"), sink=renderer,
+                             dependents=not args.has("no-deps"))  # fmt: skip
+    finally:
+        renderer.close()
+    return 0

@@ -1,0 +1,54 @@
+"""`pcompose rm`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import terminal
+from orchestrator.cli.grammar import Command, switch
+from orchestrator.cli.output import Output
+from orchestrator.cli.policies import previewed
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = Command(
+    name="rm", usage="rm [OPTIONS] [SERVICE...]", summary="Remove stopped containers",
+    flags=(
+        switch("all", "a", hidden=True),
+        switch("force", "f", "Do not ask"),
+        switch("stop", "s", "Stop them first"),
+        switch("volumes", "v", "Also anonymous volumes"),
+    ),
+)
+_YES = ("y", "1", "t", "true")
+
+
+def run(call: Invocation) -> int:
+    """Ask and remove."""
+    if previewed(call, "rm"):
+        return 0
+    args = call.args
+    names = call.project.removable(args.operands, stop=args.has("stop"))
+    if not names:
+        call.out.status("No stopped containers")
+        return 0
+    if not args.has("force") and not confirmed(call.out, f"Going to remove {', '.join(names)}"):
+        return 0
+    renderer = call.out.renderer("rm")
+    try:
+        call.project.rm(args.operands, stop=args.has("stop"), volumes=args.has("volumes"),
+                        sink=renderer)  # fmt: skip
+    finally:
+        renderer.close()
+    return 0
+
+
+def confirmed(out: Output, question: str) -> bool:
+    """Whether one word from standard input says yes; `yes` itself does not, as in docker compose."""
+    asked = f"? {question} (y/N) " if terminal.is_terminal(0) else f"{question}\n"
+    out.stdout.write(asked)
+    out.flush()
+    return sys.stdin.readline().strip().lower() in _YES

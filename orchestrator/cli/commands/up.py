@@ -1,0 +1,132 @@
+"""`pcompose up`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.grammar import (
+    Arguments,
+    Command,
+    alias,
+    lacking,
+    many,
+    number,
+    option,
+    switch,
+)
+from orchestrator.cli.policies import refuse_together, up_policy
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = Command(
+    name="up", usage="up [OPTIONS] [SERVICE...]", summary="Create and start containers",
+    flags=(
+        switch("abort-on-container-exit", "", "Stop everything when a container ends"),
+        switch("abort-on-container-failure", "", "Stop everything when a container fails"),
+        switch("always-recreate-deps", "", "Recreate dependencies too"),
+        many("attach", "", "Show the output of these services only", metavar="service"),
+        switch("attach-dependencies", "", "Show the output of dependencies too"),
+        lacking("build", "", "there is no build yet; load or import images"),
+        switch("detach", "d", "Run in the background"),
+        option("exit-code-from", "", "Return the exit code of this service's container",
+               metavar="service"),
+        switch("force-recreate", "", "Recreate containers that have not changed"),
+        lacking("menu", "", "there is no menu"),
+        many("no-attach", "", "Do not show the output of these services", metavar="service"),
+        switch("no-build", "", "Never build (nothing is built yet)", hidden=True),
+        switch("no-color", "", "Monochrome output"),
+        switch("no-deps", "", "Leave dependencies alone"),
+        switch("no-log-prefix", "", "No prefix before lines"),
+        switch("no-recreate", "", "Leave existing containers as they are"),
+        switch("no-start", "", "Create only"),
+        lacking("pull", "", "there is no registry client yet; load or import images", kind="str"),
+        lacking("quiet-build", "", "there is no build yet"),
+        switch("quiet-pull", "", "No progress of downloads (nothing is downloaded yet)"),
+        switch("remove-orphans", "", "Remove containers of services that are not in the files"),
+        switch("renew-anon-volumes", "V", "Fresh anonymous volumes"),
+        many("scale", "", "Number of replicas", metavar="SERVICE=N"),
+        number("timeout", "t", "Seconds until a container is killed", metavar="seconds"),
+        switch("timestamps", "", "Time stamps before lines"),
+        switch("wait", "", "Wait until services run or are healthy; detached"),
+        number("wait-timeout", "", "Most seconds to wait", metavar="seconds"),
+        lacking("watch", "w"),
+        switch("yes", "y", "Answer yes to questions"),
+        alias("y", "yes"),
+    ),
+)  # fmt: skip
+
+
+def run(call: Invocation) -> int:
+    """Bring it up; attached unless told otherwise."""
+    args = call.args
+    _check(args)
+    policy = up_policy(args)
+    if call.is_dry_run:
+        from orchestrator.cli.plans import show
+
+        show(call.out, call.project.plan(policy))
+        return 0
+    if args.has("detach") or args.has("wait") or args.has("no-start"):
+        return _detached(call, args)
+    return _attached(call, args)
+
+
+def _check(args: Arguments) -> None:
+    aborts = ("abort-on-container-exit", "abort-on-container-failure")
+    refuse_together(args, "force-recreate", "no-recreate")
+    refuse_together(args, "no-recreate", "renew-anon-volumes")
+    refuse_together(args, "always-recreate-deps", "no-recreate")
+    if all(map(args.has, aborts)):
+        raise UsageError("--abort-on-container-failure cannot be combined with "
+                         "--abort-on-container-exit")
+    if args.all("attach") and args.has("attach-dependencies"):
+        raise UsageError("cannot combine --attach and --attach-dependencies")
+    if (args.number("wait-timeout") or 0) < 0:
+        raise UsageError("--wait-timeout must be a non-negative integer")
+    for word in ("detach", "wait"):
+        attached = args.all("attach") or args.has("attach-dependencies")
+        if args.has(word) and (attached or any(map(args.has, aborts))):
+            raise UsageError(f"--{word} cannot be combined with --abort-on-container-exit, "
+                             "--abort-on-container-failure, --attach or --attach-dependencies")
+
+
+def _detached(call: Invocation, args: Arguments) -> int:
+    seconds = args.number("wait-timeout") or None
+    renderer = call.out.renderer("up")
+    try:
+        call.project.up(up_policy(args), wait=args.has("wait"), wait_timeout=seconds,
+                        sink=renderer)  # fmt: skip
+    finally:
+        renderer.close()
+    return 0
+
+
+def _attached(call: Invocation, args: Arguments) -> int:
+    from orchestrator.cli import attach
+
+    abort = "exit" if args.has("abort-on-container-exit") or args.text("exit-code-from") else ""
+    abort = abort or ("failure" if args.has("abort-on-container-failure") else "")
+    renderer = call.out.renderer("up")
+    session = call.project.up_attached(
+        up_policy(args), sink=renderer, attach=tuple(args.all("attach")), abort=abort,
+        no_attach=tuple(args.all("no-attach")), timeout=args.number("timeout"),
+        attach_dependencies=args.has("attach-dependencies"),
+        exit_code_from=args.text("exit-code-from"),
+    )  # fmt: skip
+    printer = attach.Printer(call.out, colour=not args.has("no-color"),
+                             prefix=not args.has("no-log-prefix"),
+                             stamps=args.has("timestamps"))  # fmt: skip
+    with session:
+        try:
+            session.create()
+        finally:
+            renderer.close()
+        for name in session.names:
+            printer.expect(name)
+        if not call.out.style.is_json:
+            call.out.line(f"Attaching to {', '.join(session.names)}")
+        session.start()
+        return attach.serve(session, printer, call.out, project=call.project.name)

@@ -1,0 +1,218 @@
+"""The entry of `pcompose`: root flags, the table of commands, exit codes.
+
+The only place that turns errors into exit codes and meets KeyboardInterrupt.  A command's module is
+imported when the command is used; what a command does is its own affair.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # signal costs 4 ms
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli import grammar, output, terminal
+from orchestrator.cli.grammar import Arguments, Command, lacking, many, option, switch
+from orchestrator.cli.output import Output
+from orchestrator.errors import InternalError, PcomposeError, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.api import Project
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "config": ("config", "Check the files and print what they mean"),
+    "create": ("create", "Create containers without starting them"),
+    "down": ("down", "Stop and remove containers and networks"),
+    "exec": ("exec", "Run a command in a running container"),
+    "images": ("images", "List images of the project's containers, or all of the store"),
+    "import": ("import_image", "Make an image of a root file system archive"),
+    "kill": ("kill", "Send a signal to running containers"),
+    "load": ("load", "Load images from a docker archive or an OCI layout"),
+    "logs": ("logs", "Show the output of containers"),
+    "ls": ("ls", "List projects"),
+    "plan": ("plan", "Show what up would do, and why"),
+    "port": ("port", "Print the host address of a published port"),
+    "ps": ("ps", "List containers"),
+    "restart": ("restart", "Restart containers"),
+    "rm": ("rm", "Remove stopped containers"),
+    "run": ("run", "Run a one-off command in a new container of a service"),
+    "start": ("start", "Start containers that exist"),
+    "stop": ("stop", "Stop containers"),
+    "up": ("up", "Create and start containers"),
+    "version": ("version", "Print the version"),
+}
+LACKING = (
+    "alpha", "attach", "bridge", "build", "commit", "cp", "events", "export", "pause", "publish",
+    "pull", "push", "scale", "stats", "top", "unpause", "volumes", "wait", "watch",
+)  # fmt: skip
+"""Commands of docker compose that this version does not have."""
+
+ROOT = Command(
+    name="",
+    usage="[OPTIONS] COMMAND",
+    summary="Bring up stacks of the Compose Specification, with nothing else installed",
+    interspersed=False,
+    flags=(
+        option("ansi", "", 'Escape sequences: "never", "always" or "auto"'),
+        many("env-file", "", "Variables for the files, instead of .env", metavar="file"),
+        many("file", "f", "Compose file, - for standard input", metavar="file"),
+        many("profile", "", "Enable a profile", metavar="name"),
+        option("progress", "", "Progress: auto, tty, plain, json or quiet"),
+        option("project-directory", "", "Directory that relative paths start from", metavar="dir"),
+        option("project-name", "p", "Project name", metavar="name"),
+        switch("version", "v", "Print the version"),
+        switch("verbose", "", "Show where an internal error happened", hidden=True),
+        switch("no-ansi", "", hidden=True),
+        option("workdir", ""),
+        lacking("all-resources"),
+        lacking("compatibility", "", "container names with _ are not available"),
+        lacking("insecure-registry", kind="list"),
+        lacking("parallel", "", "limits on parallel work are not available yet", kind="int"),
+    ),
+)  # fmt: skip
+
+INTERRUPTED = 130
+Runner = Callable[["Invocation"], int]
+
+
+class Invocation:
+    """What a command's `run` gets: its arguments, where to write, and the project it means."""
+
+    def __init__(self, root: Arguments, args: Arguments, out: Output) -> None:
+        self.root, self.args, self.out = root, args, out
+        self._project: Project | None = None
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether --dry-run was given, before or after the command."""
+        return self.root.has("dry-run") or self.args.has("dry-run")
+
+    @property
+    def project(self) -> Project:
+        """The project that the root flags mean."""
+        if self._project is None:
+            from orchestrator import api
+
+            root = self.root
+            self._project = api.Project(
+                files=root.all("file"), name=root.text("project-name"),
+                directory=root.text("project-directory") or root.text("workdir"),
+                env_files=root.all("env-file"), profiles=root.all("profile"),
+            )  # fmt: skip
+        return self._project
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    out = Output()
+    root: Arguments | None = None
+    try:
+        root = grammar.parse(ROOT, words)
+        out = Output(style=_style(root))
+        return _dispatch(root, out)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _broken_pipe()
+    except PcomposeError as error:
+        out.error(error)
+        return error.exit_code
+    except Exception as exc:  # the last line of defence: a bug of ours is told, not shown
+        if root is not None and root.has("verbose"):
+            raise
+        out.error(_internal(exc))
+        return InternalError.exit_code
+    finally:
+        _flush(out)
+
+
+def _internal(exc: Exception) -> InternalError:
+    from traceback import extract_tb
+
+    last = extract_tb(exc.__traceback__)[-1]
+    place = f"{os.path.basename(last.filename)}:{last.lineno}"
+    return InternalError(
+        f"internal error: {type(exc).__name__}: {exc} ({place})",
+        hint="this is a bug of pcompose: please report it with the output of --verbose",
+    )
+
+
+def _flush(out: Output) -> None:
+    try:
+        out.flush()
+    except BrokenPipeError:
+        _broken_pipe()
+
+
+def _broken_pipe() -> int:
+    """Whoever read our output has left; nothing more may be written to it, also not at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    return 128 + int(_signal.SIGPIPE)
+
+
+def _style(root: Arguments) -> output.Style:
+    if root.has("no-ansi") and root.said("ansi"):
+        raise UsageError(
+            'cannot specify DEPRECATED "--no-ansi" and "--ansi". Please use only "--ansi"'
+        )
+    if root.text("workdir") and root.text("project-directory"):
+        raise UsageError('cannot specify DEPRECATED "--workdir" and "--project-directory". '
+                         'Please use only "--project-directory"')
+    ansi = "never" if root.has("no-ansi") else root.text("ansi")
+    return output.choose_style(
+        ansi=ansi or os.environ.get("COMPOSE_ANSI") or "auto",
+        progress=root.text("progress") or os.environ.get("COMPOSE_PROGRESS") or "auto",
+        out_is_terminal=terminal.is_terminal(1), err_is_terminal=terminal.is_terminal(2),
+        environ=os.environ,
+    )  # fmt: skip
+
+
+def _dispatch(root: Arguments, out: Output) -> int:
+    if root.has("version"):
+        return _run(root, out, "version", [])
+    if not root.operands or root.has("help"):
+        out.line(grammar.help_text(ROOT, extra=_command_list()))
+        return 0
+    name, *rest = root.operands
+    if name == "help":
+        return _run(root, out, rest[0], ["--help"]) if rest else _dispatch_help(out)
+    return _run(root, out, name, rest)
+
+
+def _dispatch_help(out: Output) -> int:
+    out.line(grammar.help_text(ROOT, extra=_command_list()))
+    return 0
+
+
+def _command_list() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}   {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(["Commands:", *lines])
+
+
+def _run(root: Arguments, out: Output, name: str, words: list[str]) -> int:
+    if name not in COMMANDS:
+        raise _unknown(name)
+    module: Any = import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}")
+    command: Command = module.COMMAND
+    run: Runner = module.run
+    args = grammar.parse(command, words)
+    if args.has("help"):
+        out.line(grammar.help_text(command))
+        return 0
+    _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
+    return run(Invocation(root, args, out))
+
+
+def _unknown(name: str) -> UsageError:
+    if name in LACKING:
+        return UsageError(f"command {name} is not available yet")
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, n=1)
+    return UsageError(f'unknown command: "pcompose {name}"',
+                      hint=f"did you mean {near[0]}?" if near else "see 'pcompose --help'")
