@@ -169,11 +169,9 @@ class Executor:
             volumes.create(layout, VolumeRecord(
                 name=name, key="", project=project.name, anonymous=True, created_at=time.time(),
                 config_hash="", labels={}))  # fmt: skip
-        store.save_container(layout, record)
+        store.save_container(layout, record)  # a record without a status means: created
         try:
-            status = ContainerStatus(state="created")
-            store.save_status(layout, project.name, record.id, status)
-            lane = project.add(record, status)
+            lane = project.add(record, ContainerStatus(state="created"))
         except Exception:
             store.forget_container(layout, project.name, record.id)
             raise

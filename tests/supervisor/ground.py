@@ -115,7 +115,7 @@ class Ground:
         return client.open_client(self.layout, self.project)
 
     def execute(self, *jobs: protocol.Job, is_last: bool = False) -> list[Event]:
-        """Run the jobs; their events, also kept in `seen`.  The last ones see the supervisor off."""
+        """Run the jobs; their events, also kept in `seen`.  `is_last` sees the supervisor off."""
         connection = self.open()
         events: list[Event] = []
         lock = store.project_lock(self.layout, self.project, command="test", wait=True)
@@ -194,10 +194,11 @@ class Ground:
     def status(self, spec: ContainerSpec) -> ContainerStatus:
         path = self.layout.container_status(self.project, spec.id)
         found = store.read_record(path, ContainerStatus)
-        assert found is not None
-        return found
+        return found or ContainerStatus(state="created")
 
-    def until(self, spec: ContainerSpec, is_so: Callable[[ContainerStatus], bool]) -> ContainerStatus:
+    def until(
+        self, spec: ContainerSpec, is_so: Callable[[ContainerStatus], bool]
+    ) -> ContainerStatus:
         """The status once `is_so`; looks again at each change of the directory."""
         from orchestrator.linux.inotify import IN_MOVED_TO, Inotify
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,9 @@ from orchestrator.supervisor.health import Check, Health
 Probe = Callable[[float], bool]
 
 
-def play(check: Check, probe: Probe, *, until: float, takes: float = 0.0) -> list[tuple[float, Health]]:
+def play(
+    check: Check, probe: Probe, *, until: float, takes: float = 0.0
+) -> list[tuple[float, Health]]:
     """Run probes when they are due, from 0 to `until`; each state after the time of its end."""
     state = health.begin(check, now=0.0)
     seen = []
@@ -63,7 +66,7 @@ def test_failures_inside_the_start_period_do_not_count() -> None:
 def test_inside_the_start_period_probes_are_never_rarer_than_start_interval() -> None:
     check = Check(interval=60, start_period=30, start_interval=2)
     times = [time for time, _ in play(check, lambda t: False, until=29)]
-    assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 2.0
+    assert max(b - a for a, b in pairwise(times)) <= 2.0
 
 
 def test_a_healthy_container_becomes_unhealthy_after_retries_failures_in_a_row() -> None:
@@ -97,7 +100,8 @@ def test_the_streak_survives_a_change_of_supervisors() -> None:
 
 checks = st.builds(
     Check, interval=st.floats(0.01, 100), retries=st.integers(0, 6),
-    start_period=st.one_of(st.just(0.0), st.floats(0, 100)), start_interval=st.one_of(st.just(0.0), st.floats(0.5, 20)),
+    start_period=st.one_of(st.just(0.0), st.floats(0, 100)),
+    start_interval=st.one_of(st.just(0.0), st.floats(0.5, 20)),
 )  # fmt: skip
 
 

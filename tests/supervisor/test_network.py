@@ -33,7 +33,8 @@ def network(ground: Ground) -> NetworkRecord:
 
 
 def port(number: int = 0) -> PublishedPort:
-    return PublishedPort(target=8080, protocol="tcp", host_ip="127.0.0.1", first=number, last=number)
+    return PublishedPort(target=8080, protocol="tcp", host_ip="127.0.0.1", first=number,
+                         last=number)  # fmt: skip
 
 
 def hello(number: int) -> bytes:
@@ -82,7 +83,8 @@ def test_a_published_port_leads_into_the_container(ground: Ground, network: Netw
 
 
 def test_names_and_ports_survive_the_supervisor(ground: Ground, network: NetworkRecord) -> None:
-    web = ground.spec("web", SERVE, ports=(port(),), endpoints=(ground.endpoint(network, 2, "web"),))
+    ends = (ground.endpoint(network, 2, "web"),)
+    web = ground.spec("web", SERVE, ports=(port(),), endpoints=ends)
     ground.up(web)
     number = ground.status(web).ports[0]["published"]
     ground.kill(ground.info()["pid"])
@@ -91,7 +93,8 @@ def test_names_and_ports_survive_the_supervisor(ground: Ground, network: Network
 
 
 def test_names_and_ports_survive_the_keeper(ground: Ground, network: NetworkRecord) -> None:
-    web = ground.spec("web", SERVE, ports=(port(),), endpoints=(ground.endpoint(network, 2, "web"),))
+    ends = (ground.endpoint(network, 2, "web"),)
+    web = ground.spec("web", SERVE, ports=(port(),), endpoints=ends)
     ground.up(web)
     number = ground.status(web).ports[0]["published"]
     ground.kill(ground.info()["keeper_pid"])
