@@ -32,14 +32,10 @@ def mounts(pid: str = "self") -> frozenset[str]:
     return frozenset(line.split()[4] for line in lines)
 
 
-def cgroups(below: str = "pcompose") -> frozenset[str]:
-    """Directories of ours in every cgroup hierarchy."""
-    found: set[str] = set()
-    for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
-        ours = root / below
-        if ours.is_dir():
-            found |= {str(path) for path in ours.rglob("*") if path.is_dir()}
-    return frozenset(found)
+def cgroups() -> frozenset[str]:
+    """Groups of ours, `pcompose-PROJECT-ID`, at the top of every cgroup hierarchy."""
+    roots = (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/"))
+    return frozenset(str(path) for root in roots for path in root.glob("pcompose-*/"))
 
 
 def processes() -> frozenset[str]:

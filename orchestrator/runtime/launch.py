@@ -142,7 +142,7 @@ def _placement(spec: ContainerSpec, hierarchy: Hierarchy) -> Placement:
 
 
 def _group_name(spec: ContainerSpec) -> str:
-    return f"pcompose-{spec.id[:32]}"
+    return f"pcompose-{spec.project}-{spec.id[:12]}"
 
 
 def _has_fifos(spec: ContainerSpec, stdio: Stdio) -> bool:

@@ -158,7 +158,7 @@ class Stack:
         assert self.sandbox.holder is not None
         base = str(self.directory.parent)
         found: dict[str, object] = {
-            "cgroups": [c for c in leftovers.cgroups() if f"/{self.name}" in c],
+            "cgroups": [c for c in leftovers.cgroups() if f"/pcompose-{self.name}-" in c],
             "interfaces": sorted(self.interfaces() - {"lo"}),
             "mounts": [m for m in leftovers.mounts(str(self.sandbox.holder.pid)) if base in m],
             "processes": [p for p in leftovers.processes() if base in p],

@@ -208,7 +208,7 @@ class Kept:
         found = []
         for spec in self.specs.values():
             group = self.hierarchy.group_paths(
-                f"pcompose-{spec.id[:32]}", ["memory", "cpu", "pids"])
+                f"pcompose-{spec.project}-{spec.id[:12]}", ["memory", "cpu", "pids"])
             found += list(group.values())
         return found
 

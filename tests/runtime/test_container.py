@@ -128,7 +128,9 @@ def test_a_container_killed_for_want_of_memory_is_said_to_be(kept: Kept) -> None
 
 def test_the_limit_of_processor_time_is_written(kept: Kept) -> None:
     kept.start("web", ("/bin/sleep", "1000"), resources=Resources(cpus=0.5))
-    path = kept.hierarchy.group_paths(f"pcompose-{kept.specs['web'].id[:32]}", ["cpu"])["cpu"]
+    spec = kept.specs["web"]
+    name = f"pcompose-{spec.project}-{spec.id[:12]}"
+    path = kept.hierarchy.group_paths(name, ["cpu"])["cpu"]
     quota = procfs.read_text(f"{path}/cpu.cfs_quota_us") or procfs.read_text(f"{path}/cpu.max")
     assert quota is not None
     assert quota.split()[0] == "50000"
