@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 RECHECKS = (0.005, 0.01, 0.02, 0.03, 0.035)
 """Seconds between looks at a PID 1 that ignores the stop signal; 100 ms together: a program that
 has only just been started may be about to install its handler."""
+SETTLED = 2.0
+"""Seconds after which a program that ignores the signal is taken at its word at once."""
 KILL_PATIENCE = 30.0
 
 
@@ -257,14 +259,20 @@ class Lane:
     async def _obeys(self, number: int) -> bool:
         """Whether it is worth waiting for the signal to be obeyed.  The kernel drops signals that
         a PID 1 neither catches nor blocks, so nothing would ever come of them."""
-        for delay in RECHECKS:
-            if self.process is None or not _is_ignored(self.process, self.spec.init, number):
+        is_young = time.time() - self.status.started_at < SETTLED
+        for delay in RECHECKS if is_young else ():
+            if not self._ignores(number):
                 return True
             with anyio.move_on_after(delay):
                 await self._ended()
-            if self.process is not None and not _is_ignored(self.process, self.spec.init, number):
+            if self.process is not None and not self._ignores(number):
                 self.process.signal(number)  # the first one was dropped
-        return not self.is_running
+        return not self.is_running or not self._ignores(number)
+
+    def _ignores(self, number: int) -> bool:
+        if self.process is None or number == signals.KILL:
+            return False
+        return ignores(effective_pid1(self.process.pid, has_init=self.spec.init), number)
 
     def _signal(self, number: int) -> None:
         if self.process is not None:
@@ -352,9 +360,3 @@ class Lane:
         scope = self._scopes.pop(name, None)
         if scope is not None:
             scope.cancel()
-
-
-def _is_ignored(process: Process, has_init: bool, number: int) -> bool:
-    return number != signals.KILL and ignores(
-        effective_pid1(process.pid, has_init=has_init), number
-    )

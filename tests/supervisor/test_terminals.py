@@ -48,7 +48,7 @@ def test_the_output_of_a_terminal_is_logged(ground: Ground) -> None:
     ground.up(web)
     ground.exec(web, "true")
     ground.stop(web)
-    assert ground.log(web) == ["/dev/pts/0"]
+    assert [line.rstrip() for line in ground.log(web)] == ["/dev/pts/0"]
 
 
 @pytest.mark.parametrize("victim", ["pid", "keeper_pid"])
