@@ -4,14 +4,15 @@
     ROOT/images/HEX.json      image record: its layers, lowest first; exists only when they all do
     ROOT/references.json      complete reference -> image id and the time it was given
     ROOT/l/NAME               an unpacked layer, an overlay lower directory; shared between images
-    ROOT/layers/NAME.json     its diff id and size
+    ROOT/layers/NAME.json     its diff id and size; without it, what has the name is a leftover
     ROOT/tmp/…                being made; what lies there while nobody adds is a leftover
     ROOT/locks/…              see image.locks
 
 NAME is the beginning of the diff id, short because a hundred layers must fit into the mount
-options of one overlay.  A layer appears by one rename when it is complete, an image record after
-its layers, a name after its image: killed at any point, what is visible is whole.  Removal goes
-the other way round.
+options of one overlay.  A layer counts from the moment its description is there; until its content
+is known to be on the disk, the description holds the boot it is true for.  An image record comes
+after its layers, a name after its image: killed at any point, or without power, what is visible is
+whole.  Removal goes the other way round.
 
 The store knows no archive format and no container: whether an image is in use is asked elsewhere.
 """
@@ -31,6 +32,7 @@ from orchestrator.image import config as configs
 from orchestrator.image import digest, locks, removal
 from orchestrator.image import reference as references
 from orchestrator.image.config import ImageConfig
+from orchestrator.linux import procfs
 
 VERSION = 1
 NAME_LENGTH = 12
@@ -209,12 +211,11 @@ class ImageStore:
     def _drop_unused_layers(self) -> None:
         records = [self._read(self._record_path(f"sha256:{key}")) for key in self._record_keys()]
         used = {layer["name"] for record in records if record for layer in record["layers"]}
-        for name in set(os.listdir(f"{self.root}/l")) - used:
-            # out of sight in one step first: a half-deleted layer must never be taken for whole
-            os.rename(f"{self.root}/l/{name}", f"{self.root}/tmp/gone-{name}-{time.time_ns()}")
         for entry in os.listdir(f"{self.root}/layers"):
             if entry.split(".")[0] not in used:
                 os.unlink(f"{self.root}/layers/{entry}")
+        for name in set(os.listdir(f"{self.root}/l")) - used:
+            self._put_away(name)
         self._sweep()
 
     def _known(self, reference: str) -> Image:
@@ -282,10 +283,12 @@ class ImageStore:
         """The unpacked layer of that digest, if it is here."""
         for length in _NAME_LENGTHS:
             name = diff_id.partition(":")[2][:length]
-            data = self._read(f"{self.root}/layers/{name}.json")
+            data = self._description(name)
             if data is None or not os.path.isdir(f"{self.root}/l/{name}"):
                 return None
             if data["diff_id"] == diff_id:
+                if data["boot"] not in ("", procfs.boot_id()):
+                    return None  # made before a loss of power and perhaps never written out
                 return Layer(diff_id=diff_id, name=name, size=data["size"])
         return None
 
@@ -324,14 +327,51 @@ class ImageStore:
 
     def _install(self, directory: str, diff_id: str, size: int) -> Layer:
         name = self._free_name(diff_id)
-        self._write(f"{self.root}/layers/{name}.json", {"diff_id": diff_id, "size": size})
+        layer = Layer(diff_id=diff_id, name=name, size=size)
+        self._put_away(name)
         os.rename(directory, f"{self.root}/l/{name}")
-        return Layer(diff_id=diff_id, name=name, size=size)
+        self._describe(layer, boot=procfs.boot_id())
+        return layer
+
+    def _describe(self, layer: Layer, *, boot: str) -> None:
+        data = {"diff_id": layer.diff_id, "size": layer.size, "boot": boot}
+        self._write(self._layer_path(layer.name), data, durable=False)
+
+    def _description(self, name: str) -> dict[str, Any] | None:  # our own JSON
+        try:
+            return self._read(self._layer_path(name))
+        except ImageError:
+            return None  # cut off by a loss of power; the layer is made again
 
     def _free_name(self, diff_id: str) -> str:
         # 48 bits can be forged: a name that another layer has is never taken for this one
         names = [diff_id.partition(":")[2][:length] for length in _NAME_LENGTHS]
-        return next(name for name in names if not os.path.isdir(f"{self.root}/l/{name}"))
+        return next(name for name in names if self._owner(name) in (None, diff_id))
+
+    def _owner(self, name: str) -> str | None:
+        data = self._description(name)
+        return data["diff_id"] if data else None
+
+    def _put_away(self, name: str) -> None:
+        """Out of sight in one step: half-deleted must never be taken for whole."""
+        if os.path.isdir(f"{self.root}/l/{name}"):
+            os.rename(f"{self.root}/l/{name}", f"{self.scratch()}/{name}")
+
+    def _make_durable(self, layers: list[Layer]) -> None:
+        """See that the content of layers is on the disk, all at once, before a record says so."""
+        found = [(layer, self._description(layer.name)) for layer in layers]
+        fresh = [layer for layer, data in found if data is None or data["boot"]]
+        if not fresh:
+            return
+        from orchestrator.linux import syscalls
+
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syscalls.syncfs(fd)
+        finally:
+            os.close(fd)
+        for layer in fresh:
+            self._describe(layer, boot="")
 
     def add_image(self, file: bytes, layers: list[Layer], *, host_usr: bool = False) -> Image:
         """Store an image of these layers, lowest first, and its config document."""
@@ -339,6 +379,7 @@ class ImageStore:
         parsed = configs.parse(file)
         if list(parsed.diff_ids) != [layer.diff_id for layer in layers]:
             raise ImageError(f"image {image_id[7:19]}: its config lists other layers than it has")
+        self._make_durable(layers)
         self._write_bytes(self._blob_path(image_id), file)
         record = {
             "version": VERSION,
@@ -362,6 +403,9 @@ class ImageStore:
 
     def _lock(self, name: str) -> str:
         return f"{self.root}/locks/{name}"
+
+    def _layer_path(self, name: str) -> str:
+        return f"{self.root}/layers/{name}.json"
 
     def _record_path(self, image_id: str) -> str:
         return f"{self.root}/images/{image_id.removeprefix('sha256:')}.json"
@@ -390,13 +434,14 @@ class ImageStore:
             raise ImageError(f"{path} was written by another version of pcompose")
         return data
 
-    def _write(self, path: str, data: dict[str, Any]) -> None:  # our own JSON
-        self._write_bytes(path, json.dumps(data, sort_keys=True).encode())
+    def _write(self, path: str, data: dict[str, Any], *, durable: bool = True) -> None:
+        self._write_bytes(path, json.dumps(data, sort_keys=True).encode(), durable=durable)
 
-    def _write_bytes(self, path: str, data: bytes) -> None:
+    def _write_bytes(self, path: str, data: bytes, *, durable: bool = True) -> None:
         temporary = f"{self.root}/tmp/{os.getpid()}-{time.time_ns()}-{os.urandom(4).hex()}"
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.rename(temporary, path)

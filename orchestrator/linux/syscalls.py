@@ -176,6 +176,8 @@ _unshare = _libc.unshare
 _unshare.argtypes = (c_int,)
 _setns = _libc.setns
 _setns.argtypes = (c_int, c_int)
+_syncfs = _libc.syncfs
+_syncfs.argtypes = (c_int,)
 _prctl = _libc.prctl
 _prctl.argtypes = (c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 _prctl_text = _libc["prctl"]
@@ -295,6 +297,11 @@ def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int =
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
     size = ctypes.sizeof(how)
     return int(_check(_openat2(_NR_OPENAT2, dir_fd, _text(path), byref(how), size), path))
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2): all that was written to the file system of `fd` is on the disk."""
+    _check(_syncfs(fd))
 
 
 # Namespaces and processes
