@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator import events
@@ -53,26 +54,36 @@ def load(
 ) -> list[str]:
     """Store every image of the archive (for this machine's platform); returns their familiar
     names, or the id of one without name.  ImageError where the archive is damaged or is none."""
-    what = path_or_stream if isinstance(path_or_stream, str) else "the archive"
     loaded: list[str] = []
-    with store.adding():
+    with _named("load", path_or_stream), store.adding():
         scratch = store.scratch()
         try:
-            with sources.opened(path_or_stream, what=what, scratch=scratch) as source:
-                for found in _images(source, what=what):
+            with sources.opened(path_or_stream, scratch=scratch) as source:
+                for found in _images(source, path_or_stream):
                     loaded += _Loader(store, source, sink).load(found)
         finally:
             store.discard(scratch)
     return loaded
 
 
-def _images(source: Source, *, what: str) -> list[_Found]:
+@contextmanager
+def _named(act: str, path_or_stream: str | Readable) -> Iterator[None]:
+    """Puts the name of the archive before whatever is wrong with it."""
+    what = path_or_stream if isinstance(path_or_stream, str) else "what is read"
+    try:
+        yield
+    except ImageError as exc:
+        raise ImageError(f"cannot {act} {what}: {exc.message}", hint=exc.hint) from exc
+
+
+def _images(source: Source, path: str | Readable) -> list[_Found]:
     if source.size("manifest.json") is not None:
         return _docker(source)
     if source.size("index.json") is not None:
-        return _layout(source, what=what)
+        directory = path if isinstance(path, str) and os.path.isdir(path) else ""
+        return _layout(source, directory=directory)
     raise ImageError(
-        f"{what} is neither a docker archive nor an OCI layout",
+        "it is neither a docker archive nor an OCI layout",
         hint="a root file system becomes an image with `pcompose import FILE NAME:TAG`",
     )
 
@@ -120,20 +131,20 @@ def _docker_image(source: Source, item: document.Node) -> _Found:
 # ---- OCI layout ----
 
 
-def _layout(source: Source, *, what: str) -> list[_Found]:
+def _layout(source: Source, *, directory: str) -> list[_Found]:
     marker = document.parse(_content(source, "oci-layout"), what="oci-layout")
     if not marker.get("imageLayoutVersion").text().startswith("1."):
-        raise ImageError(f"{what} is an OCI layout of an unknown version")
+        raise ImageError("it is an OCI layout of an unknown version")
     index = manifest.parse(_content(source, "index.json"), what="index.json")
     if not isinstance(index, Index):
         raise ImageError("index.json is no index")
     groups: dict[str, list[Descriptor]] = {}
     for item in index.manifests:
         groups.setdefault(_group(item), []).append(item)
-    found = [_group_image(source, items, what=what) for items in groups.values()
+    found = [_group_image(source, items, directory=directory) for items in groups.values()
              if not all(item.is_attestation for item in items)]  # fmt: skip
     if not found:
-        raise ImageError(f"{what} holds no image")
+        raise ImageError("it holds no image")
     return found
 
 
@@ -145,29 +156,31 @@ def _group(item: Descriptor) -> str:
     return "" if item.platform else item.digest
 
 
-def _group_image(source: Source, items: list[Descriptor], *, what: str) -> _Found:
+def _group_image(source: Source, items: list[Descriptor], *, directory: str) -> _Found:
     wanted = manifest.host_platform()
-    chosen = items[0] if len(items) == 1 else manifest.choose(items, wanted=wanted, what=what)
-    names = _layout_names(chosen, what=what)
+    chosen = items[0]
+    if len(items) > 1:
+        chosen = manifest.choose(items, wanted=wanted, what="the archive")
+    names = _layout_names(chosen, directory=directory)
     for _ in range(_DEEPEST_INDEX):
         parsed = manifest.parse(_blob(source, chosen), what=chosen.digest)
         if isinstance(parsed, Manifest):
             return _layout_image(source, parsed, names)
         chosen = manifest.choose(parsed.manifests, wanted=wanted, what=chosen.digest)
-    raise ImageError(f"{what} nests its indexes more than {_DEEPEST_INDEX} deep")
+    raise ImageError(f"it nests its indexes more than {_DEEPEST_INDEX} deep")
 
 
-def _layout_names(item: Descriptor, *, what: str) -> tuple[str, ...]:
+def _layout_names(item: Descriptor, *, directory: str) -> tuple[str, ...]:
     """The name of an image: a whole reference, or a tag that belongs to the directory's name, as
     `skopeo copy docker://redis:7 oci:redis:7` writes it."""
     full, short = (item.annotations.get(key, "") for key in manifest.NAME_ANNOTATIONS)
     if full or "/" in short or ":" in short:
         return (references.parse(full or short).familiar,)
-    directory = posixpath.basename(os.path.abspath(what)) if os.path.isdir(what) else ""
     if not short or not directory:
         return ()
     try:
-        return (references.parse(f"{directory}:{short}").familiar,)
+        own = posixpath.basename(os.path.abspath(directory))
+        return (references.parse(f"{own}:{short}").familiar,)
     except ImageError:
         return ()  # the directory has a name that no image can have
 
@@ -286,7 +299,7 @@ def import_rootfs(
     name = references.parse(reference).familiar if reference else "rootfs"
     sink(events.Progress(kind="Image", name=name, text="Importing", status="Working",
                          time=time.time()))  # fmt: skip
-    with store.adding():
+    with _named("import", path_or_stream), store.adding():
         layer = store.add_layer(None, lambda target: _fill_rootfs(path_or_stream, target))
         image = _same(store, reference, layer, config) or _new_image(store, layer, config)
         if reference is not None:
@@ -299,9 +312,8 @@ def import_rootfs(
 def _fill_rootfs(path_or_stream: str | Readable, target: str) -> tuple[str, int]:
     if isinstance(path_or_stream, str) and os.path.isdir(path_or_stream):
         return layers.unpack(writing.Packed(path_or_stream), target)
-    what = path_or_stream if isinstance(path_or_stream, str) else "the root file system"
     with sources.file_or_stream(path_or_stream) as stream:
-        return _unpack(stream, target, what=what)
+        return _unpack(stream, target, what="the root file system")
 
 
 def _same(

@@ -41,6 +41,8 @@ def unpack(stream: Readable, directory: str) -> tuple[str, int]:
     finally:
         tree.close()
     hashing.drain()
+    if not hashing.count:
+        raise ImageError("there is not a single byte")
     return hashing.digest(), tree.size
 
 

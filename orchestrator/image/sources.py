@@ -39,7 +39,6 @@ class Directory:
     """The files below a directory; nothing outside is ever opened."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
         self._root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._open: list[int] = []
 
@@ -68,7 +67,7 @@ class Directory:
     def open(self, name: str) -> Readable:
         fd = self._open_file(name)
         if fd is None:
-            raise ImageError(f"{self._path} has no file {name!r}")
+            raise ImageError(f"it has no file {name!r}")
         self._open.append(fd)
         return _At(fd, 0, os.fstat(fd).st_size)
 
@@ -80,9 +79,8 @@ class Directory:
 class Tar:
     """The members of a plain tar in a regular file."""
 
-    def __init__(self, fd: int, *, what: str) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._what = what
         self._files: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         self._index()
@@ -99,7 +97,7 @@ class Tar:
             elif entry.type == "hardlink":
                 self._links[name] = entry.link
             if len(self._files) + len(self._links) > _MOST_MEMBERS:
-                raise ImageError(f"{self._what} has more than {_MOST_MEMBERS} members")
+                raise ImageError(f"it has more than {_MOST_MEMBERS} members")
 
     def _find(self, name: str) -> tuple[int, int] | None:
         for _ in range(_MOST_LINKS):
@@ -116,8 +114,8 @@ class Tar:
     def open(self, name: str) -> Readable:
         found = self._find(name)
         if found is None:
-            raise ImageError(f"{self._what} has no file {name!r}")
-        return Limited(_At(self._fd, *found), found[1], what=f"{name} in {self._what}")
+            raise ImageError(f"it has no file {name!r}")
+        return Limited(_At(self._fd, *found), found[1], what=repr(name))
 
     def close(self) -> None:
         """The descriptor belongs to who opened it."""
@@ -139,22 +137,29 @@ class _At:
 
 
 @contextmanager
-def opened(path_or_stream: str | Readable, *, what: str, scratch: str) -> Iterator[Source]:
+def opened(path_or_stream: str | Readable, *, scratch: str) -> Iterator[Source]:
     """The archive at a path (directory or file) or read from a stream; `scratch` is an empty
     directory that has room for it."""
     if isinstance(path_or_stream, str) and os.path.isdir(path_or_stream):
-        directory = Directory(path_or_stream)
+        directory = _directory(path_or_stream)
         try:
             yield directory
         finally:
             directory.close()
         return
     with file_or_stream(path_or_stream) as stream:
-        fd = _plain_file(stream, what=what, scratch=scratch)
+        fd = _plain_file(stream, scratch=scratch)
         try:
-            yield Tar(fd, what=what)
+            yield Tar(fd)
         finally:
             os.close(fd)
+
+
+def _directory(path: str) -> Directory:
+    try:
+        return Directory(path)
+    except OSError as exc:
+        raise ImageError(exc.strerror or "it cannot be read") from exc
 
 
 @contextmanager
@@ -166,19 +171,19 @@ def file_or_stream(path_or_stream: str | Readable) -> Iterator[Readable]:
     try:
         file = open(path_or_stream, "rb", buffering=0)  # noqa: SIM115 (closed below)
     except OSError as exc:
-        raise ImageError(f"cannot read {path_or_stream}: {exc.strerror}") from exc
+        raise ImageError(exc.strerror or "it cannot be read") from exc
     with file:
         yield file
 
 
-def _plain_file(stream: Readable, *, what: str, scratch: str) -> int:
+def _plain_file(stream: Readable, *, scratch: str) -> int:
     """A descriptor of a regular file with the uncompressed archive."""
     fd = _seekable(stream)
     if fd is not None and compression.detect(os.pread(fd, 8, 0)) == "plain":
         return os.dup(fd)
     target = os.open(f"{scratch}/archive", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with compression.opened(stream, what=what) as plain, open(target, "wb", closefd=False) as f:
+        with compression.opened(stream, what="it") as plain, open(target, "wb", closefd=False) as f:
             while data := plain.read(CHUNK):
                 f.write(data)
     except BaseException:

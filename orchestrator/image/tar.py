@@ -85,10 +85,12 @@ def read(stream: Readable) -> Iterator[tuple[Entry, Content]]:
     """Every member with its content, which must be read before the next is asked for.  ImageError
     where the archive is damaged; it ends at the first block of zeros, or where the data ends."""
     defaults: dict[str, bytes] = {}
+    first = True
     while True:
-        header, records = _header(stream, defaults)
+        header, records = _header(stream, defaults, first=first)
         if header is None:
             return
+        first = False
         if header[156:157] in (b"V", b"D"):  # volume label; list of an incremental directory
             Content(stream, _number(header, 124, 12)).skip()
             continue
@@ -117,14 +119,17 @@ class _Records(dict[str, bytes]):
             self.pop(key, None)  # an empty value takes a record back
 
 
-def _header(stream: Readable, defaults: dict[str, bytes]) -> tuple[bytes | None, _Records]:
+def _header(
+    stream: Readable, defaults: dict[str, bytes], *, first: bool
+) -> tuple[bytes | None, _Records]:
     """The next real header and the extended headers before it."""
     records = _Records(defaults)
     while True:
         block = _exactly(stream, BLOCK, or_end=True)
         if not block or not any(block):
             return None, records
-        _check_sum(block)
+        _check_sum(block, first=first)
+        first = False
         kind = block[156:157]
         if kind in (b"x", b"X"):
             _parse_records(_long(stream, block), records)
@@ -141,14 +146,17 @@ def _header(stream: Readable, defaults: dict[str, bytes]) -> tuple[bytes | None,
             return block, records
 
 
-def _check_sum(block: bytes) -> None:
-    expected = _number(block, 148, 8)
+def _check_sum(block: bytes, *, first: bool) -> None:
+    stated = block[148:156].partition(b"\0")[0].strip()
+    expected = int(stated, 8) if stated and not stated.strip(b"01234567") else -1
     plain = sum(block) - sum(block[148:156]) + 8 * 32
     if plain != expected:
         # some old writers added up signed bytes
         signed = plain - 256 * sum(b > 127 for b in block[:148] + block[156:])
         if signed != expected:
-            raise _broken("has a header with a wrong checksum; it is damaged or no tar archive")
+            if first:
+                raise ImageError("it is no tar archive")
+            raise _broken("has a header with a wrong checksum")
 
 
 def _long(stream: Readable, block: bytes) -> bytes:
