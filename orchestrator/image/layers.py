@@ -15,6 +15,7 @@ import stat
 from orchestrator.errors import ImageError
 from orchestrator.image import removal, tar
 from orchestrator.image.digest import CHUNK, Hashing, Readable
+from orchestrator.image.recipe import SUFFIX, Recorder
 from orchestrator.linux import chase
 
 WHITEOUT = ".wh."
@@ -28,22 +29,34 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 def unpack(stream: Readable, directory: str) -> tuple[str, int]:
     """Fill the empty `directory` from the uncompressed tar; returns the tar's digest (the layer's
-    diff id) and the bytes of file content.  ImageError names the entry that failed."""
+    diff id) and the bytes of file content.  ImageError names the entry that failed.
+
+    Beside it, at `directory` + recipe.SUFFIX, lies afterwards how to make the tar again; not for
+    the rare tar that overwrites its own files, of which nobody knows the first content."""
     hashing = Hashing(stream)
-    tree = _Tree(directory)
-    try:
-        for entry, content in tar.read(hashing):
-            try:
-                tree.add(entry, content)
-            except OSError as exc:
-                raise _failed(entry, exc) from exc
-        tree.finish()
-    finally:
-        tree.close()
-    hashing.drain()
+    with open(directory + SUFFIX, "wb") as file:
+        recorder = Recorder(hashing, file)
+        tree = _Tree(directory, recorder)
+        try:
+            _add_all(tree, recorder)
+        finally:
+            tree.close()
+        recorder.finish()
+    if tree.overwrote:
+        os.unlink(directory + SUFFIX)
     if not hashing.count:
         raise ImageError("there is not a single byte")
     return hashing.digest(), tree.size
+
+
+def _add_all(tree: _Tree, recorder: Recorder) -> None:
+    for entry, content in tar.read(recorder):
+        try:
+            tree.add(entry, content)
+        except OSError as exc:
+            raise _failed(entry, exc) from exc
+    tree.finish()
+    recorder.drain()
 
 
 def _failed(entry: tar.Entry, exc: OSError) -> ImageError:
@@ -65,8 +78,11 @@ def _parts(name: str) -> list[str]:
 class _Tree:
     """The directory being filled."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, recorder: Recorder) -> None:
         self.size = 0
+        self.overwrote = False
+        """A file that was there is no more."""
+        self._recorder = recorder
         self._directory = directory
         self._root = os.open(directory, _DIRECTORY | os.O_CLOEXEC)
         self._held: dict[str, int] = {}
@@ -201,6 +217,7 @@ class _Tree:
     def _displace(self, parent: str, name: str) -> int:
         """Move away what an earlier entry put there; the parent again."""
         directory = self._parent(parent)
+        self.overwrote = self.overwrote or (parent, name) not in self._whiteouts
         if stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
             self._displaced += 1
             gone = f"{self._directory}.gone{self._displaced}"
@@ -216,6 +233,7 @@ class _Tree:
         """Make one that is no directory; FileExistsError before anything is read or written."""
         if entry.type == "file":
             self._make_file(directory, name, entry, content)
+            self.size += entry.size
             return
         if entry.type == "hardlink":
             self._make_link(directory, name, entry)
@@ -235,14 +253,19 @@ class _Tree:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, 0o600, dir_fd=directory)
         try:
+            self._record(entry)
             _fill(fd, entry, content)
+            self._recorder.end_content()
             os.fchown(fd, entry.uid, entry.gid)
             os.fchmod(fd, entry.mode)
             _set_xattrs(fd, entry)
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
-        self.size += entry.size
+
+    def _record(self, entry: tar.Entry) -> None:
+        pieces = ((0, entry.size),) if entry.segments is None else entry.segments
+        self._recorder.begin_content("/".join(_parts(entry.name)), pieces)
 
     def _make_link(self, directory: int, name: str, entry: tar.Entry) -> None:
         target = _parts(entry.link)

@@ -4,6 +4,7 @@
     ROOT/images/HEX.json      image record: its layers, lowest first; exists only when they all do
     ROOT/references.json      complete reference -> image id and the time it was given
     ROOT/l/NAME               an unpacked layer, an overlay lower directory; shared between images
+    ROOT/layers/NAME.recipe   how to make the layer's tar again, see image.recipe
     ROOT/layers/NAME.json     its diff id and size; without it, what has the name is a leftover
     ROOT/tmp/…                being made; what lies there while nobody adds is a leftover
     ROOT/locks/…              see image.locks
@@ -29,7 +30,7 @@ from typing import Any
 
 from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.image import config as configs
-from orchestrator.image import digest, locks, removal
+from orchestrator.image import digest, locks, recipe, removal
 from orchestrator.image import reference as references
 from orchestrator.image.config import ImageConfig
 from orchestrator.linux import procfs
@@ -79,7 +80,8 @@ class Image:
 
 
 Fill = Callable[[str], tuple[str, int]]
-"""Fills an empty directory with a layer's content; returns its diff id and size."""
+"""Fills an empty directory with a layer's content; returns its diff id and size.  It may leave the
+recipe of the layer's tar beside the directory, at its path + recipe.SUFFIX."""
 
 
 class ImageStore:
@@ -157,6 +159,23 @@ class ImageStore:
                 return file.read()
         except OSError as exc:
             raise ImageError(f"cannot read {blob} from the image store: {exc.strerror}") from exc
+
+    def read_layer(self, diff_id: str) -> Iterator[bytes]:
+        """The uncompressed tar of a layer, in pieces, as it was when it came; ImageError where it
+        cannot be made again, at the latest after the last piece."""
+        from hashlib import sha256
+
+        layer = self.layer(diff_id)
+        if layer is None or not os.path.exists(self._recipe_path(layer.name)):
+            raise ImageError(f"the archive of layer {diff_id} cannot be made again")
+        hashed = sha256()
+        with self._as_image_error():
+            recipe_path, directory = self._recipe_path(layer.name), f"{self.root}/l/{layer.name}"
+            for data in recipe.replay(recipe_path, directory):
+                hashed.update(data)
+                yield data
+        if f"sha256:{hashed.hexdigest()}" != diff_id:
+            raise ImageError(f"layer {diff_id} was changed in {directory}")
 
     # ---- names ----
 
@@ -276,8 +295,10 @@ class ImageStore:
         return path
 
     def discard(self, path: str) -> None:
-        """Delete a directory that `scratch` made."""
+        """Delete a directory that `scratch` made, and a recipe beside it."""
         removal.remove_tree(path)
+        if os.path.exists(path + recipe.SUFFIX):
+            os.unlink(path + recipe.SUFFIX)
 
     def layer(self, diff_id: str) -> Layer | None:
         """The unpacked layer of that digest, if it is here."""
@@ -330,6 +351,8 @@ class ImageStore:
         layer = Layer(diff_id=diff_id, name=name, size=size)
         self._put_away(name)
         os.rename(directory, f"{self.root}/l/{name}")
+        if os.path.exists(directory + recipe.SUFFIX):
+            os.rename(directory + recipe.SUFFIX, self._recipe_path(name))
         self._describe(layer, boot=procfs.boot_id())
         return layer
 
@@ -403,6 +426,9 @@ class ImageStore:
 
     def _lock(self, name: str) -> str:
         return f"{self.root}/locks/{name}"
+
+    def _recipe_path(self, name: str) -> str:
+        return f"{self.root}/layers/{name}.recipe"
 
     def _layer_path(self, name: str) -> str:
         return f"{self.root}/layers/{name}.json"

@@ -26,9 +26,9 @@ def test_the_web_application_serves_survives_and_goes(stack: Stack) -> None:
     ignored = shutil.ignore_patterns(".cache")
     shutil.copytree(EXAMPLE, stack.directory, dirs_exist_ok=True, ignore=ignored)
     # The archive is fetched before the sandbox is entered: inside there is no network.
+    environment = {**stack.sandbox.environment, "WEBAPP_CACHE": str(EXAMPLE / ".cache")}
     made = subprocess.run(["sh", "./make-images.sh"], cwd=stack.directory, timeout=600,
-                          env={**stack.sandbox.environment, "WEBAPP_CACHE": str(EXAMPLE / ".cache")},
-                          capture_output=True, text=True,
+                          env=environment, capture_output=True, text=True,
                           check=False)  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
     stack("-p", stack.name, "up", "-d", "--wait")
