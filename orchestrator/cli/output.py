@@ -118,13 +118,19 @@ class Output:
         """A sink for `operation`; close it when the operation is over."""
         from orchestrator.cli import progress
 
+        if self.style.mode == "tty":
+            return progress.Live(self.stderr, self.warn, operation=operation,
+                                 colour=self.style.colour_err)  # fmt: skip
+        return self.line_renderer()
+
+    def line_renderer(self) -> progress.Quiet | progress.Plain | progress.Json:
+        """As `renderer`, but never one that moves the cursor: for progress between log lines."""
+        from orchestrator.cli import progress
+
         if self.style.is_json:
             return progress.Json(self._status_stream())
         if self.style.mode == "quiet":
             return progress.Quiet(self.warn)
-        if self.style.mode == "tty":
-            return progress.Live(self.stderr, self.warn, operation=operation,
-                                 colour=self.style.colour_err)  # fmt: skip
         return progress.Plain(self._status_stream(), self.warn)
 
     def error(self, error: PcomposeError) -> None:

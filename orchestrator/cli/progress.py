@@ -168,8 +168,7 @@ class Live:
         self._drawn = 0
         self._last = 0.0
         self._lock = _thread.allocate_lock()
-        self._stop = _thread.allocate_lock()
-        self._ended = _thread.allocate_lock()
+        self._stop, self._ended = self._lock, self._lock  # of the clock, once there is one
         self._ticking = ticking
 
     def __call__(self, event: Event) -> None:
@@ -186,6 +185,10 @@ class Live:
             self._draw()
 
     def _take(self, event: Progress) -> None:
+        if event.text == "Recreate" and event.details:  # the reason stays when the row moves on
+            self._erase()
+            self._stream.write(f" {terminal.visible(event.details)}\n")
+            self._draw()
         now = self._clock()
         row = self._rows.get(event.id)
         if row is None:
@@ -195,17 +198,18 @@ class Live:
         row.update(event, now)
 
     def _start_clock(self) -> None:
+        self._stop, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
         self._stop.acquire()
         self._ended.acquire()
-        _thread.start_new_thread(self._tick, ())
+        _thread.start_new_thread(self._tick, (self._stop, self._ended))
 
-    def _tick(self) -> None:
+    def _tick(self, stop: _thread.LockType, ended: _thread.LockType) -> None:
         try:
-            while not self._stop.acquire(timeout=TICK):
+            while not stop.acquire(timeout=TICK):
                 with self._lock:
                     self._draw()
         finally:
-            self._ended.release()
+            ended.release()
 
     def _erase(self) -> None:
         if self._drawn:

@@ -80,7 +80,7 @@ def _split(reference: str) -> tuple[str, str]:
     from orchestrator.image import reference as references
 
     parsed = references.parse(reference)
-    return parsed.repository, parsed.tag or ""
+    return parsed.repository, parsed.tag or ("" if parsed.digest else "latest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,7 +182,8 @@ def announce(made: Draft, sink: Sink) -> None:
         action = node.action
         if isinstance(action, actions.CreateContainer) and action.replaces:
             sink(Progress(kind="Container", name=action.subject, text="Recreate",
-                          status="Working", details=action.cause, time=time.time()))  # fmt: skip
+                          status="Working", time=time.time(),
+                          details=f"recreate {action.service}: {action.cause}"))  # fmt: skip
 
 
 def _check_ports(

@@ -66,6 +66,10 @@ class Attached:
         self._stream = Stream(self._workspace.layout, self._workspace.name, wants=self._wants)
         return self
 
+    def report_to(self, sink: Sink) -> None:
+        """Progress of what comes now goes elsewhere."""
+        self._sink = sink
+
     def __exit__(self, *exc: object) -> None:
         self._stream.close()
         self._let_go()

@@ -124,6 +124,7 @@ def _attached(call: Invocation, args: Arguments) -> int:
             session.create()
         finally:
             renderer.close()
+        session.report_to(call.out.line_renderer())
         for name in session.names:
             printer.expect(name)
         if not call.out.style.is_json:
