@@ -15,7 +15,8 @@ import stat
 from orchestrator.errors import ImageError
 from orchestrator.image import removal, tar
 from orchestrator.image.digest import CHUNK, Hashing, Readable
-from orchestrator.image.recipe import SUFFIX, Recorder
+from orchestrator.image.recipe import Recorder
+from orchestrator.image.store import RECIPE
 from orchestrator.linux import chase
 
 WHITEOUT = ".wh."
@@ -31,10 +32,10 @@ def unpack(stream: Readable, directory: str) -> tuple[str, int]:
     """Fill the empty `directory` from the uncompressed tar; returns the tar's digest (the layer's
     diff id) and the bytes of file content.  ImageError names the entry that failed.
 
-    Beside it, at `directory` + recipe.SUFFIX, lies afterwards how to make the tar again; not for
+    Beside it, at `directory` + RECIPE, lies afterwards how to make the tar again; not for
     the rare tar that overwrites its own files, of which nobody knows the first content."""
     hashing = Hashing(stream)
-    with open(directory + SUFFIX, "wb") as file:
+    with open(directory + RECIPE, "wb") as file:
         recorder = Recorder(hashing, file)
         tree = _Tree(directory, recorder)
         try:
@@ -43,7 +44,7 @@ def unpack(stream: Readable, directory: str) -> tuple[str, int]:
             tree.close()
         recorder.finish()
     if tree.overwrote:
-        os.unlink(directory + SUFFIX)
+        os.unlink(directory + RECIPE)
     if not hashing.count:
         raise ImageError("there is not a single byte")
     return hashing.digest(), tree.size

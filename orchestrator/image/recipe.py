@@ -23,9 +23,6 @@ from orchestrator.errors import ImageError
 from orchestrator.image.digest import CHUNK, Readable
 from orchestrator.linux import chase
 
-SUFFIX = ".recipe"
-"""Of the file beside a directory that is being filled."""
-
 _LENGTH = struct.Struct("<I")
 _PIECE = struct.Struct("<QQ")
 _BUFFER = 1 << 16

@@ -30,7 +30,7 @@ from typing import Any
 
 from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.image import config as configs
-from orchestrator.image import digest, locks, recipe, removal
+from orchestrator.image import digest, locks, removal
 from orchestrator.image import reference as references
 from orchestrator.image.config import ImageConfig
 from orchestrator.linux import procfs
@@ -81,7 +81,8 @@ class Image:
 
 Fill = Callable[[str], tuple[str, int]]
 """Fills an empty directory with a layer's content; returns its diff id and size.  It may leave the
-recipe of the layer's tar beside the directory, at its path + recipe.SUFFIX."""
+recipe of the layer's tar beside the directory, at its path + RECIPE."""
+RECIPE = ".recipe"
 
 
 class ImageStore:
@@ -164,6 +165,8 @@ class ImageStore:
         """The uncompressed tar of a layer, in pieces, as it was when it came; ImageError where it
         cannot be made again, at the latest after the last piece."""
         from hashlib import sha256
+
+        from orchestrator.image import recipe  # brings ctypes, 2 ms
 
         layer = self.layer(diff_id)
         if layer is None or not os.path.exists(self._recipe_path(layer.name)):
@@ -297,8 +300,8 @@ class ImageStore:
     def discard(self, path: str) -> None:
         """Delete a directory that `scratch` made, and a recipe beside it."""
         removal.remove_tree(path)
-        if os.path.exists(path + recipe.SUFFIX):
-            os.unlink(path + recipe.SUFFIX)
+        if os.path.exists(path + RECIPE):
+            os.unlink(path + RECIPE)
 
     def layer(self, diff_id: str) -> Layer | None:
         """The unpacked layer of that digest, if it is here."""
@@ -351,8 +354,8 @@ class ImageStore:
         layer = Layer(diff_id=diff_id, name=name, size=size)
         self._put_away(name)
         os.rename(directory, f"{self.root}/l/{name}")
-        if os.path.exists(directory + recipe.SUFFIX):
-            os.rename(directory + recipe.SUFFIX, self._recipe_path(name))
+        if os.path.exists(directory + RECIPE):
+            os.rename(directory + RECIPE, self._recipe_path(name))
         self._describe(layer, boot=procfs.boot_id())
         return layer
 
