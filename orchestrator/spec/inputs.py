@@ -202,9 +202,8 @@ def project_name(
     if given:
         if not names.is_project_name(given):
             raise SpecError(
-                f"invalid project name {given!r}",
-                hint="it has only lower-case letters, digits, `-` and `_`, and begins with a "
-                "letter or digit",
+                f'invalid project name "{given}": must consist only of lowercase alphanumeric '
+                "characters, hyphens, and underscores as well as start with a letter or number",
             )
         return given
     name = names.normalise_project_name(written or os.path.basename(working_dir))

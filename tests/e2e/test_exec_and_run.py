@@ -177,11 +177,11 @@ def test_interrupting_twice_kills(stack: Stack) -> None:
 services:
   deaf:
     image: pcompose/host
-    command: [sh, -c, "trap '' TERM; echo up; while :; do sleep 0.05; done"]
+    command: [sh, -c, "trap '' TERM; echo armed; while :; do sleep 0.05; done"]
     stop_grace_period: 1m
 """)
     terminal = Terminal(stack, "-p", stack.name, "up")
-    terminal.until("up")
+    terminal.until("armed")
     terminal.write("\x03")
     terminal.until("press Ctrl+C again to force")
     terminal.write("\x03")

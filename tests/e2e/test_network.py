@@ -100,14 +100,14 @@ services:
 
 
 def test_a_datagram_comes_and_its_answer_goes(stack: Stack) -> None:
-    echo = ("import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 53));"
+    echo = ("import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 5353));"
             "[s.sendto(d.upper(), a) for d, a in iter(lambda: s.recvfrom(99), 0)]")  # fmt: skip
     stack.write(f"""
 services:
   echo:
     image: pcompose/host
     command: [python3, -c, "{echo}"]
-    ports: ["127.0.0.1:18120:53/udp"]
+    ports: ["127.0.0.1:18120:5353/udp"]
 """)
     stack("-p", stack.name, "up", "-d")
     ask = ("import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2);"
