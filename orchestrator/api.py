@@ -8,8 +8,8 @@
         print(container.record.name, container.status.state)
     project.down(volumes=True)
 
-Everything is imported when it is first needed.  Errors are those of `orchestrator.errors`; progress goes
-to a `Sink` (`orchestrator.events`).  Prints nothing and never exits.
+Everything is imported when it is first needed.  Errors are those of `orchestrator.errors`;
+progress goes to a `Sink` (`orchestrator.events`).  Prints nothing and never exits.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 class Project:
     """One application: Compose files, a name, or both.
 
-    `files`, `directory`, `name`, `env_files`, `profiles` are the root flags -f, --project-directory, -p,
-    --env-file and --profile; what is not given is found as docker compose finds it."""
+    `files`, `directory`, `name`, `env_files`, `profiles` are the root flags -f,
+    --project-directory, -p, --env-file and --profile; what is not given is found as docker compose
+    finds it."""
 
     def __init__(
         self, *, files: Sequence[str] = (), directory: str | None = None, name: str | None = None,

@@ -1,4 +1,4 @@
-"""Output of several containers on one terminal: prefixes, colours, time stamps, the loop of `up`."""
+"""Output of several containers on one terminal: prefixes, colours, times, the loop of `up`."""
 
 from __future__ import annotations
 

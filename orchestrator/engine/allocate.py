@@ -1,8 +1,8 @@
 """Subnets for networks and addresses for containers, chosen under the machine-wide lock.
 
-A decision is written into the NetworkRecord before the supervisor hears of it, so two projects never
-choose the same.  Addresses are sticky: the lease of a replica outlives its containers.  The choosing
-itself is `network.ipam`, which is pure.
+A decision is written into the NetworkRecord before the supervisor hears of it, so two projects
+never choose the same.  Addresses are sticky: the lease of a replica outlives its containers.  The
+choosing itself is `network.ipam`, which is pure.
 """
 
 from __future__ import annotations

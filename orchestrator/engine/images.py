@@ -65,8 +65,10 @@ def _not_found(store: ImageStore, project: Project, services: Iterable[str]) -> 
         place = f"{where}: " if where else ""
         lines.append(f"{place}no image {image!r} for service {name}")
     there = sorted({name for image in store.images() for name in image.references})
-    shown = ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" * (len(there) > _SHOWN))
-    hint = "load one with `pcompose load -i ARCHIVE` or `pcompose import ROOTFS.tar NAME`, or use " \
-           "`pcompose/host`, which needs no download"
+    shown = ", ".join(there[:_SHOWN])
+    if len(there) > _SHOWN:
+        shown += f" and {len(there) - _SHOWN} more"
+    hint = "load one with `pcompose load -i ARCHIVE` or `pcompose import ROOTFS.tar NAME`, or " \
+           "use `pcompose/host`, which needs no download"
     listed = f"images here: {shown}; " if there else "there are no images here yet; "
     return ImageNotFoundError("\n".join(lines), hint=listed + hint)

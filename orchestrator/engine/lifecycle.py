@@ -1,7 +1,7 @@
 """down, stop, start, restart, kill and rm: what needs no more than the records.
 
-Each makes a plan from what is observed and carries it out under the project's lock.  The Compose file
-is asked only where there is one, for what it declares.
+Each makes a plan from what is observed and carries it out under the project's lock.  The Compose
+file is asked only where there is one, for what it declares.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What is there: containers, images, projects.  Reads records, stores and the kernel; changes nothing
-but the image store, by `load` and `import_rootfs`.
+"""What is there: containers, images, projects.  Reads records, stores and the kernel; changes
+nothing but the image store, by `load` and `import_rootfs`.
 """
 
 from __future__ import annotations

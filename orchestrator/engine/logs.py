@@ -1,4 +1,5 @@
-"""Logs of several containers as one stream, merged by time, and followed together with what happens.
+"""Logs of several containers as one stream, merged by time, and followed together with what
+happens.
 
 Reads the log files and listens to the supervisor's `watch`; needs no supervisor for what is past.
 """

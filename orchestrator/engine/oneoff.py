@@ -7,6 +7,7 @@ dependency and is not touched by `up`.
 from __future__ import annotations
 
 import os
+import select as wait
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,9 +15,10 @@ from orchestrator import events, names
 from orchestrator.engine import allocate, images, preflight, reconcile, submit, translate
 from orchestrator.engine.reconcile import Change, Draft
 from orchestrator.engine.resolve import Identity, ports
+from orchestrator.engine.session import Signals
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError
-from orchestrator.events import Sink, StateChanged
+from orchestrator.events import Progress, Sink, StateChanged
 from orchestrator.plan import actions, resources
 from orchestrator.plan.diff import diff
 from orchestrator.plan.plan import Plan, PlanBuilder
@@ -85,6 +87,8 @@ class Run:
         self._layout, self._project, self._record = layout, project, record
         self._watch: client.ControlClient | None = None
         self.id = record.id
+        self.signals = Signals()
+        self.is_starting = False
         self.master: int | None = None
         self.exit_code: int | None = None
 
@@ -136,7 +140,27 @@ class Run:
     def signal(self, name: str) -> None:
         submit.request(self._layout, self._project, "signal", container=self.id, signal=name)
 
+    def see(self, event: events.Event) -> None:
+        """Progress of the jobs: from its own start on, signals are for the container."""
+        if isinstance(event, Progress) and event.name == self._record.name:
+            self.is_starting = self.is_starting or event.text == "Starting"
+
+    def await_start(self, submission: submit.Submission) -> None:
+        """Until the jobs are done.  A signal before the container's own start is for us."""
+        early: list[str] = []
+        while not submission.is_done:
+            sources: list[submit.Submission | Signals] = [submission, self.signals]
+            wait.select(sources, [], [])
+            early += self.signals.take()
+            submission.step()  # after `take`: whoever signals has seen what is told here
+            if early and not self.is_starting and set(early) != {"SIGWINCH"}:
+                raise KeyboardInterrupt
+        for name in early:
+            if name != "SIGWINCH":
+                self.signal(name)
+
     def close(self) -> None:
+        self.signals.close()
         if self._watch is not None:
             self._watch.close()
         if self.master is not None:
@@ -214,12 +238,17 @@ def _start(
     running = Run(change.layout, made.project.name, record)
     running.listen(change.head.connect())
     attached = not options.detach
+
+    def sink(event: events.Event) -> None:
+        running.see(event)
+        change.sink(event)
+
     submission = change.begin(
-        jobs.jobs, stdio=numbers if attached else None,
+        jobs.jobs, sink=sink, stdio=numbers if attached else None,
         streams=streams if attached and not options.tty else (), tty=running.take_master,
     )  # fmt: skip
     try:
-        submission.wait()
+        running.await_start(submission)
     except BaseException:
         running.close()
         submission.close()

@@ -1,8 +1,8 @@
 """From what the files say to effects: load, observe, diff, allocate, resolve, submit.
 
-`Draft` is a plan that has not touched anything, the one that `plan` prints; `Change` holds the project
-lock and carries the same plan out.  Everything that can be found wrong is found before the first job
-is sent.
+`Draft` is a plan that has not touched anything, the one that `plan` prints; `Change` holds the
+project lock and carries the same plan out.  Everything that can be found wrong is found before the
+first job is sent.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A process in a container that is connected to ours: `exec`, `run`, with or without a terminal.
 
-The streams belong to the process itself (descriptors travel through the supervisor to the keeper), so
-without a terminal nothing is copied here.  With one, bytes are copied between our terminal and the
-master of the container's pty, and our terminal is restored whatever happens.
+The streams belong to the process itself (descriptors travel through the supervisor to the keeper),
+so without a terminal nothing is copied here.  With one, bytes are copied between our terminal and
+the master of the container's pty, and our terminal is restored whatever happens.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # signal costs 4 ms
 import os
 import select
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from orchestrator.errors import SupervisorError, from_json
 from orchestrator.linux import tty
@@ -22,12 +21,53 @@ from orchestrator.supervisor import client
 from orchestrator.supervisor.protocol import ExecRequest
 
 _CHUNK = 1 << 16
-Source = "int | Session"
+Source: TypeAlias = "int | Session | Signals"
 FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+
+
+class Signals:
+    """Signals that are kept for somebody else instead of ending us, from now until `close`."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._names = {int(getattr(_signal, name)): name for name in (*FORWARDED, "SIGWINCH")}
+        self._arrived: list[str] = []
+        self._former = {number: _signal.signal(number, self._keep) for number in self._names}
+
+    def fileno(self) -> int:
+        """Readable when something has arrived."""
+        return self._reader
+
+    def _keep(self, number: int, frame: object) -> None:
+        self._arrived.append(self._names[number])
+        try:
+            os.write(self._writer, b"!")
+        except BlockingIOError:
+            return  # nobody has looked for 64 KiB of signals: it is readable as it is
+
+    def take(self) -> list[str]:
+        """Names of what has arrived, in order."""
+        try:
+            os.read(self._reader, _CHUNK)
+        except BlockingIOError:
+            pass
+        found, self._arrived = self._arrived, []
+        return found
+
+    def close(self) -> None:
+        """Signals mean again what they meant."""
+        if self._former:
+            for number, handler in self._former.items():
+                _signal.signal(number, handler)
+            self._former = {}
+            os.close(self._reader)
+            os.close(self._writer)
 
 
 class Session(Protocol):
     """What `interact` needs of a running process."""
+
+    signals: Signals
 
     master: int | None
     """Of the container's pty; None until it runs, or without a terminal."""
@@ -52,6 +92,7 @@ class Exec:
     def __init__(self, layout: Layout, project: str, request: ExecRequest,
                  streams: Sequence[int]) -> None:  # fmt: skip
         self._client = client.open_client(layout, project)
+        self.signals = Signals()
         self.master: int | None = None
         self.exit_code: int | None = None
         self.pid = 0
@@ -78,6 +119,7 @@ class Exec:
         self._client.send({"signal": name})
 
     def close(self) -> None:
+        self.signals.close()
         self._client.close()
         if self.master is not None:
             os.close(self.master)
@@ -87,14 +129,14 @@ class Exec:
 def interact(session: Session, *, stdin: int, stdout: int) -> int:
     """Serve the session until its process has ended; its exit code."""
     try:
-        with _signals(session) as wake:
-            while session.exit_code is None and session.master is None:
-                waiting: list[Source] = [session, wake]
-                select.select(waiting, [], [])
-                _drain(wake)
+        while session.exit_code is None and session.master is None:
+            waiting: list[Source] = [session, session.signals]
+            readable, _, _ = select.select(waiting, [], [])
+            _news(session)
+            if session in readable:
                 session.step()
-            if session.master is not None:
-                _copy(session, session.master, stdin=stdin, stdout=stdout, wake=wake)
+        if session.master is not None:
+            _copy(session, session.master, stdin=stdin, stdout=stdout)
     finally:
         session.close()
     if session.exit_code is None:
@@ -102,44 +144,13 @@ def interact(session: Session, *, stdin: int, stdout: int) -> int:
     return session.exit_code
 
 
-@contextmanager
-def _signals(session: Session) -> Iterator[int]:
-    """Pass signals on while this lasts; gives a descriptor that becomes readable with each."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    names = {int(getattr(_signal, name)): name for name in FORWARDED}
-
-    def forward(number: int, frame: object) -> None:
-        session.signal(names[number])
-        _poke(writer)
-
-    def resized(number: int, frame: object) -> None:
-        if session.master is not None:
+def _news(session: Session) -> None:
+    """Pass on the signals that have arrived."""
+    for name in session.signals.take():
+        if name != "SIGWINCH":
+            session.signal(name)
+        elif session.master is not None:
             _resize(session.master)
-        _poke(writer)
-
-    former = {number: _signal.signal(number, forward) for number in names}
-    former[_signal.SIGWINCH] = _signal.signal(_signal.SIGWINCH, resized)
-    try:
-        yield reader
-    finally:
-        for number, handler in former.items():
-            _signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)
-
-
-def _poke(fd: int) -> None:
-    try:
-        os.write(fd, b"!")
-    except BlockingIOError:
-        return
-
-
-def _drain(fd: int) -> None:
-    try:
-        os.read(fd, _CHUNK)
-    except BlockingIOError:
-        return
 
 
 def _resize(master: int) -> None:
@@ -150,27 +161,27 @@ def _resize(master: int) -> None:
             return
 
 
-def _copy(session: Session, master: int, *, stdin: int, stdout: int, wake: int) -> None:
+def _copy(session: Session, master: int, *, stdin: int, stdout: int) -> None:
     """Until the pty's last slave is closed and the exit code is known."""
     _resize(master)
     saved = tty.enter_raw_mode(stdin) if tty.is_terminal(stdin) else None
     try:
-        _pump(session, master, stdin=stdin, stdout=stdout, wake=wake)
+        _pump(session, master, stdin=stdin, stdout=stdout)
     finally:
         if saved is not None:
             tty.restore_mode(stdin, saved)
 
 
-def _pump(session: Session, master: int, *, stdin: int, stdout: int, wake: int) -> None:
-    reading: list[Source] = [session, wake, master, stdin]
+def _pump(session: Session, master: int, *, stdin: int, stdout: int) -> None:
+    reading: list[Source] = [session, session.signals, master, stdin]
     pending = b""
     while session.exit_code is None or master in reading:
         timeout = None if session.exit_code is None else 0.2  # a background child may hold the pty
         readable, writable, _ = select.select(reading, [master] if pending else [], [], timeout)
         if not readable and not writable:
             return
-        if wake in readable:
-            _drain(wake)
+        if session.signals in readable:
+            _news(session)
         if master in readable:
             data = _read(master)
             if data:
@@ -187,7 +198,7 @@ def _pump(session: Session, master: int, *, stdin: int, stdout: int, wake: int) 
         if session in readable:
             session.step()
             if session.exit_code is not None:
-                reading = [source for source in reading if source in (master, wake)]
+                reading = [master] if master in reading else []
 
 
 def _read(fd: int) -> bytes:

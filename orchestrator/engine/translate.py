@@ -56,7 +56,8 @@ def lease_of(project: str, service: str, index: int) -> str:
 def wanted(plan: Plan, project: Project) -> list[Wanted]:
     """The containers of the plan that need addresses."""
     return [
-        Wanted(service=project.services[a.service], lease=lease_of(project.name, a.service, a.index))
+        Wanted(service=project.services[a.service],
+               lease=lease_of(project.name, a.service, a.index))
         for a in (node.action for node in plan)
         if isinstance(a, actions.CreateContainer)
     ]
@@ -64,9 +65,9 @@ def wanted(plan: Plan, project: Project) -> list[Wanted]:
 
 def network_labels(project: Project, network: Network) -> dict[str, str]:
     """Labels of a network that we make."""
+    config_hash = hashing.config_hash(hashing.network_tree(network))
     return {**network.labels, names.LABEL_PROJECT: project.name, names.LABEL_NETWORK: network.key,
-            names.LABEL_VERSION: __version__,
-            names.LABEL_CONFIG_HASH: hashing.config_hash(hashing.network_tree(network))}  # fmt: skip
+            names.LABEL_VERSION: __version__, names.LABEL_CONFIG_HASH: config_hash}  # fmt: skip
 
 
 def translate(plan: Plan, context: Context, allocation: Allocation) -> Jobs:

@@ -47,7 +47,7 @@ def run(call: Invocation) -> int:
 
 
 def confirmed(out: Output, question: str) -> bool:
-    """Whether one word from standard input says yes; `yes` itself does not, as in docker compose."""
+    """Whether a word from standard input says yes; `yes` itself does not, as everywhere."""
     asked = f"? {question} (y/N) " if terminal.is_terminal(0) else f"{question}\n"
     out.stdout.write(asked)
     out.flush()
