@@ -287,7 +287,7 @@ class ImageStore:
     def _sweep(self) -> None:
         for entry in list(os.scandir(f"{self.root}/tmp")):
             if entry.is_dir(follow_symlinks=False):
-                self.discard(entry.path)
+                removal.remove_tree(entry.path)
             else:
                 os.unlink(entry.path)
 

@@ -124,7 +124,9 @@ def test_a_layer_deleted_by_hand_makes_the_image_absent_and_loading_repairs_it(
 
 def test_leftovers_of_the_killed_are_swept(images: ImageStore, tmp_path: Path) -> None:
     importing(images, BASE, "a", tmp_path)
-    os.makedirs(images.scratch() + "/deep/er")
+    left = images.scratch()
+    os.makedirs(f"{left}/deep/er")
+    Path(f"{left}{store.RECIPE}").touch()
     importing(images, TOP, "b", tmp_path)
     assert os.listdir(f"{images.root}/tmp") == []
 
