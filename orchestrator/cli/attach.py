@@ -75,28 +75,18 @@ class Printer:
 
 def serve(session: Attached, printer: Printer, out: Output, *, project: str) -> int:
     """The loop of an attached `up`: until its containers are done, or the user is."""
-    said_abort = False
-    while True:
-        try:
-            while not session.is_over:
-                _show(session, session.events(), printer, project=project)
-                if session.is_aborting and not said_abort:
-                    said_abort = True
-                    out.line("Aborting on container exit...")
-                printer.flush()
-            _show(session, session.rest(), printer, project=project)
-            return INTERRUPTED if session.interrupts else session.exit_code
-        except KeyboardInterrupt:
-            if not session.interrupts:
-                out.status(GRACEFULLY)
-            _interrupt(session)
-
-
-def _interrupt(session: Attached) -> None:
-    try:
-        session.interrupt()
-    except KeyboardInterrupt:
-        session.interrupt()
+    said_abort = said_stopping = False
+    while not session.is_over:
+        _show(session, session.events(), printer, project=project)
+        if session.interrupts and not said_stopping:
+            said_stopping = True
+            out.status(GRACEFULLY)
+        if session.is_aborting and not said_abort:
+            said_abort = True
+            out.line("Aborting on container exit...")
+        printer.flush()
+    _show(session, session.rest(), printer, project=project)
+    return INTERRUPTED if session.interrupts else session.exit_code
 
 
 def _show(session: Attached, found: list[LogEntry | StateChanged], printer: Printer, *,

@@ -2,8 +2,8 @@
 
 Written by hand because argparse costs 10 ms of every command, and because scripts expect the habits
 of docker compose: `-dT`, `-p80:80`, `--flag=false`, `--`, flags that stop at SERVICE for `run` and
-`exec`.  A flag docker compose has and we lack is declared with `refused`, so that it is named in the
-error. Knows no command; prints nothing.
+`exec`.  A flag docker compose has and we lack is declared with `refused`, so that the error names
+it.  Knows no command; prints nothing.
 """
 
 from __future__ import annotations

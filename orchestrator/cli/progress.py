@@ -1,7 +1,7 @@
 """Progress events as lines: plain, live on a terminal, JSON, or not at all.
 
-Each renderer is a `Sink` with `close()`.  Knows events and a stream; starts nothing but the clock of
-the spinner.
+Each renderer is a `Sink` with `close()`.  Knows events and a stream; starts nothing but the clock
+of the spinner.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator import events
+from orchestrator.engine.session import Signals
 from orchestrator.engine.submit import Submission
 from orchestrator.errors import SupervisorError
 from orchestrator.events import StateChanged
@@ -82,6 +83,7 @@ class Stream:
         self._followers: dict[str, tuple[ContainerRecord, logs.LogFollower]] = {}
         self._watch: client.ControlClient | None = None
         self._submissions: list[Submission] = []
+        self._signals: Signals | None = None
 
     def watch(self, connection: client.ControlClient | None) -> None:
         """Listen to the supervisor over `connection`."""
@@ -116,6 +118,10 @@ class Stream:
         self._submissions.remove(submission)
         submission.close()
 
+    def wake_by(self, signals: Signals) -> None:
+        """A signal ends the wait of `events`."""
+        self._signals = signals
+
     @property
     def is_submitting(self) -> bool:
         """Whether jobs are still on their way."""
@@ -124,11 +130,13 @@ class Stream:
     def events(self, *, timeout: float | None = None) -> list[Event]:
         """What happened since the last call; waits for something to happen, at most `timeout`
         seconds.  An error that ended attached jobs is raised."""
-        sources: list[inotify.Inotify | Submission | client.ControlClient] = [
+        sources: list[inotify.Inotify | Submission | client.ControlClient | Signals] = [
             self._inotify, *(s for s in self._submissions if not s.is_done)
         ]
         if self._watch is not None:
             sources.append(self._watch)
+        if self._signals is not None:
+            sources.append(self._signals)
         wait = PATIENCE if timeout is None else min(PATIENCE, timeout)
         readable, _, _ = select.select(sources, [], [], wait)
         if self._inotify in readable:

@@ -1,7 +1,7 @@
 """`run`: one more container of a service, with its own command, connected to our streams.
 
-Dependencies come up first, by the same planner as `up`.  The container is a one-off: it satisfies no
-dependency and is not touched by `up`.
+Dependencies come up first, by the same planner as `up`.  The container is a one-off: it satisfies
+no dependency and is not touched by `up`.
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ def _source_fault(volume: VolumeMount) -> tuple[str, str] | None:
         return f"bind source {source} does not exist, and create_host_path is false", \
                f"make it: mkdir -p {source}"
     named = source if looks_like_a_file(source) else volume.target
-    return f"bind source {source} does not exist, and {os.path.basename(named)} looks like a " \
-           "file, so no directory is made in its place", "create the file, or make the directory yourself"
+    message = f"bind source {source} does not exist, and {os.path.basename(named)} looks like a " \
+              "file, so no directory is made in its place"
+    return message, "create the file, or make the directory yourself"
 
 
 def check_ports(

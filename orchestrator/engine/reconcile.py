@@ -84,15 +84,17 @@ def selected_of(project: Project, selected: Project) -> Project:
 class Change:
     """The right to change the project, and a supervisor on its way."""
 
-    def __init__(self, workspace: Workspace, *, command: str, sink: Sink) -> None:
-        self.workspace, self.command, self.sink = workspace, command, sink
+    def __init__(
+        self, workspace: Workspace, *, command: str, sink: Sink, wait: bool = True
+    ) -> None:
+        self.workspace, self.command, self.sink, self.wait = workspace, command, sink, wait
         self.layout = workspace.layout
         self.head = submit.HeadStart(self.layout, workspace.name)
         self._lock: store.Lock | None = None
 
     def __enter__(self) -> Self:
         self._lock = store.project_lock(
-            self.layout, self.workspace.name, command=f"pcompose {self.command}", wait=True,
+            self.layout, self.workspace.name, command=f"pcompose {self.command}", wait=self.wait,
             waiting=lambda words: self.sink(Warned(message=f"{words}; waiting")),
         )  # fmt: skip
         return self

@@ -114,7 +114,7 @@ def resolve(
 
 
 def argv(service: Service, config: ImageConfig, *, project: Project) -> tuple[str, ...]:
-    """An `entrypoint` of the service also discards the image's CMD, an empty `command` clears it."""
+    """An `entrypoint` of the service discards the image's CMD too; an empty `command` clears it."""
     if service.entrypoint is not None:
         words = service.entrypoint + (service.command or ())
     else:

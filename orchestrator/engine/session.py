@@ -28,9 +28,9 @@ FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 class Signals:
     """Signals that are kept for somebody else instead of ending us, from now until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] = (*FORWARDED, "SIGWINCH")) -> None:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._names = {int(getattr(_signal, name)): name for name in (*FORWARDED, "SIGWINCH")}
+        self._names = {int(getattr(_signal, name)): name for name in names}
         self._arrived: list[str] = []
         self._former = {number: _signal.signal(number, self._keep) for number in self._names}
 

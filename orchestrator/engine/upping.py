@@ -13,9 +13,10 @@ from orchestrator.engine import reconcile, submit, translate
 from orchestrator.engine.lifecycle import selected
 from orchestrator.engine.logs import LogEntry, Stream
 from orchestrator.engine.reconcile import Change
+from orchestrator.engine.session import Signals
 from orchestrator.engine.submit import Submission
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import PcomposeError, UsageError
+from orchestrator.errors import LockHeldError, PcomposeError, UsageError
 from orchestrator.events import Progress, Sink, StateChanged
 from orchestrator.names import display_name
 from orchestrator.plan import teardown
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from orchestrator.engine.reconcile import Draft
     from orchestrator.state.records import ContainerRecord
 
+RETRY = 0.05
+"""Seconds between two looks at a lock that is held."""
 Abort = Literal["", "exit", "failure"]
 
 
@@ -56,6 +59,8 @@ class Attached:
         self._monitored: set[str] = set()
         self._submission: Submission | None = None
         self._code_taken = False
+        self._signals: Signals | None = None
+        self._is_stop_wanted = False
         self.exit_code = 0
         self.interrupts = 0
         self.is_aborting = False
@@ -71,6 +76,8 @@ class Attached:
         self._sink = sink
 
     def __exit__(self, *exc: object) -> None:
+        if self._signals is not None:
+            self._signals.close()
         self._stream.close()
         self._let_go()
 
@@ -131,8 +138,11 @@ class Attached:
         self.names = sorted(display_name(r.project, r.name, r.service, r.index) for r in shown)
 
     def start(self) -> None:
-        """Start what is to be started; what happens comes through `events`."""
+        """Start what is to be started; what happens comes through `events`.  From now on SIGINT
+        and SIGTERM are wishes to leave: see `interrupts`."""
         assert self._change is not None
+        self._signals = Signals(("SIGINT", "SIGTERM"))
+        self._stream.wake_by(self._signals)
         if not self._later:
             self._let_go()
             return
@@ -148,11 +158,15 @@ class Attached:
     @property
     def is_over(self) -> bool:
         """Whether nothing is on its way and no watched container runs."""
-        return not self._stream.is_submitting and not self._running
+        return not (self._stream.is_submitting or self._running or self._is_stop_wanted)
 
     def events(self) -> list[LogEntry | StateChanged]:
         """What happened since the last call; waits for something to happen."""
-        found = self._stream.events()
+        if self._is_stop_wanted:
+            self._try_stop()
+        found = self._stream.events(timeout=RETRY if self._is_stop_wanted else None)
+        for _ in self._signals.take() if self._signals is not None else ():
+            self._interrupt()
         if self._submission is not None and self._submission.is_done:
             self._submission = None
             self._let_go()
@@ -188,30 +202,34 @@ class Attached:
             return
         if rules.abort == "failure" and code == 0:
             return
-        self.is_aborting = True
+        self.is_aborting = self._is_stop_wanted = True
         if rules.exit_code_from is None:
             self.exit_code = code
-        self.stop()
 
     # ---- ending ----
 
-    def interrupt(self) -> None:
+    def _interrupt(self) -> None:
         """The user wants to leave: first stop, then kill."""
         self.interrupts += 1
         if self.interrupts == 1 and not self.is_aborting:
-            self.stop()
+            self._is_stop_wanted = True
         else:
-            self.kill()
+            self._kill()
 
-    def stop(self) -> None:
-        """Stop the services of this session, dependents first; goes on in `events`."""
+    def _try_stop(self) -> None:
+        """Stop the services of this session, dependents first; goes on in `events`.  Where the
+        supervisor has not let go of the lock yet, the next call tries again: a second Ctrl-C must
+        not wait."""
         if self._submission is not None:
             self._stream.detach(self._submission)  # what has not begun will not
             self._submission = None
         self._let_go()
-        change = Change(self._workspace, command="up", sink=self._sink)
-        change.__enter__()
-        self._change = change
+        change = Change(self._workspace, command="up", sink=self._sink, wait=False)
+        try:
+            change.__enter__()
+        except LockHeldError:
+            return
+        self._change, self._is_stop_wanted = change, False
         observed = self._workspace.observe()
         policy = DownPolicy(services=self._policy.services, timeout=self._rules.timeout)
         jobs = [translate.teardown_job(n, observed) for n in teardown.stop(observed, policy)]
@@ -221,7 +239,7 @@ class Attached:
         self._submission = change.begin(jobs)
         self._stream.attach(self._submission)
 
-    def kill(self) -> None:
+    def _kill(self) -> None:
         """SIGKILL for all of them, now; needs no lock, because a stop holds it."""
         observed = self._workspace.observe()
         for container in selected(observed, self._policy.services, running=True):
