@@ -100,7 +100,7 @@ class _Tree:
             os.close(fd)
         self._held.clear()
 
-    def _parent(self, path: str) -> int:
+    def _parent(self, path: str, *, make: bool = True) -> int:
         """The directory at `path`, made with its parents where an archive left it out.  Held until
         something is displaced: from then on a name may lead elsewhere."""
         if not path:
@@ -109,15 +109,16 @@ class _Tree:
         if fd is None:
             if len(self._held) >= _MOST_HELD:
                 self._let_go()
-            fd = self._open_or_make(path)
+            fd = self._open_or_make(path, make=make)
             self._held[path] = fd
         return fd
 
-    def _open_or_make(self, path: str) -> int:
+    def _open_or_make(self, path: str, *, make: bool) -> int:
         try:
             return chase.open_inside(self._root, path, _DIRECTORY)
         except FileNotFoundError:
-            pass
+            if not make:
+                raise
         names = path.split("/")
         directory = os.dup(self._root)
         for count, name in enumerate(names, start=1):
@@ -291,10 +292,12 @@ class _Tree:
         """Times of directories, which every entry made inside has changed."""
         for (parent, name), time in self._times.items():
             try:
-                directory = self._parent(parent)
+                directory = self._parent(parent, make=False)
                 os.utime(name, ns=(time, time), dir_fd=directory, follow_symlinks=False)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # a later entry took its place
+            except OSError as exc:
+                # a later entry took the place of the directory, or of one on the way to it
+                if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    raise
 
 
 def _fill(fd: int, entry: tar.Entry, content: tar.Content) -> None:

@@ -84,6 +84,25 @@ def test_a_later_entry_replaces_an_earlier_one(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["l"]
 
 
+def test_what_was_replaced_does_not_come_back_for_its_time(tmp_path: Path) -> None:
+    def directory(name: str) -> tuple[tarfile.TarInfo, bytes]:
+        return info(name, type=tarfile.DIRTYPE, mode=0o755), b""
+
+    link = info("up", type=tarfile.SYMTYPE, linkname="a")
+    data = pack(
+        directory("a"),
+        directory("a/b/c"),
+        (link, b""),
+        directory("up/d"),
+        (info("a"), b""),
+        directory("a"),
+        directory("loop"),
+        (info("loop", type=tarfile.SYMTYPE, linkname="loop"), b""),
+    )
+    unpack(data, tmp_path / "l")
+    assert os.listdir(tmp_path / "l/a") == []
+
+
 def test_a_link_inside_the_layer_is_followed_inside(tmp_path: Path) -> None:
     data = pack(
         (info("usr/lib", type=tarfile.DIRTYPE, mode=0o755), b""),
