@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import events
 
 if TYPE_CHECKING:
-    from orchestrator.engine.listing import ImageRow, ProjectRow, StoredImage
+    from orchestrator.engine.inventory import ImageRow, StoredImage
+    from orchestrator.engine.listing import ProjectRow
     from orchestrator.engine.logs import LogEntry
     from orchestrator.engine.oneoff import Run, RunOptions
     from orchestrator.engine.session import Exec
@@ -169,15 +170,15 @@ class Project:
 
     def ps(self, services: Sequence[str] = (), *, all: bool = False) -> list[ObservedContainer]:
         """The containers by name: running ones, or `all` with stopped and one-off ones."""
-        from orchestrator.engine import listing
+        from orchestrator.engine import lookup
 
-        return listing.containers(self._workspace, services, everything=all)
+        return lookup.containers(self._workspace, services, everything=all)
 
     def images(self, services: Sequence[str] = ()) -> list[ImageRow]:
         """The images that the containers were made from."""
-        from orchestrator.engine import listing
+        from orchestrator.engine import inventory
 
-        return listing.used_images(self._workspace, services)
+        return inventory.used_images(self._workspace, services)
 
     def logs(
         self, services: Sequence[str] = (), *, since: float | None = None,
@@ -213,9 +214,9 @@ class Project:
         detach: bool = False, streams: Sequence[int] = (0, 1, 2),
     ) -> Exec:  # fmt: skip
         """Start a command in a running replica, connected to three descriptors; see `interact`."""
-        from orchestrator.engine import commands
+        from orchestrator.engine import executing
 
-        return commands.execute(
+        return executing.execute(
             self._workspace, service, argv, index=index, user=user, cwd=cwd,
             environment=environment or {}, tty=tty, privileged=privileged, detach=detach,
             streams=streams,
@@ -232,9 +233,9 @@ class Project:
 
     def run_options(self, **said: Any) -> RunOptions:
         """RunOptions from what the command line says: short forms of volumes and ports as text."""
-        from orchestrator.engine import commands
+        from orchestrator.engine import runline
 
-        return commands.run_options(self._workspace, **said)
+        return runline.run_options(self._workspace, **said)
 
     # ---- the files ----
 
@@ -279,20 +280,20 @@ def projects() -> list[ProjectRow]:
 
 def stored_images() -> list[StoredImage]:
     """All images in the store."""
-    from orchestrator.engine import listing
+    from orchestrator.engine import inventory
 
-    return listing.stored_images()
+    return inventory.stored_images()
 
 
 def load_images(source: Any, *, sink: Sink = events.ignore) -> list[str]:
     """Add the images of an archive (a path, or a binary stream); their references."""
-    from orchestrator.engine import listing
+    from orchestrator.engine import inventory
 
-    return listing.load(source, sink=sink)
+    return inventory.load(source, sink=sink)
 
 
 def import_image(source: Any, reference: str, *, changes: Sequence[str] = ()) -> str:
     """Make an image of a root file system tar (a path, or a binary stream); its id."""
-    from orchestrator.engine import listing
+    from orchestrator.engine import inventory
 
-    return listing.import_rootfs(source, reference, changes=changes)
+    return inventory.import_rootfs(source, reference, changes=changes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestrator.engine import logs
-from orchestrator.engine.listing import check
 from orchestrator.engine.logs import LogEntry, Stream
+from orchestrator.engine.lookup import check
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import UsageError
 from orchestrator.events import StateChanged

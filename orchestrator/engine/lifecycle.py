@@ -6,11 +6,12 @@ file is asked only where there is one, for what it declares.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.engine import translate
 from orchestrator.engine.images import open_store
+from orchestrator.engine.lookup import check_services, declared_if_any, selected
 from orchestrator.engine.reconcile import Change
 from orchestrator.engine.resolve import signal_name
 from orchestrator.engine.workspace import Workspace
@@ -24,39 +25,7 @@ from orchestrator.supervisor import protocol
 
 if TYPE_CHECKING:
     from orchestrator.spec.model import Project
-    from orchestrator.state.observed import Observed, ObservedContainer
-
-
-def check_services(
-    services: Iterable[str], *, observed: Observed, declared: Project | None
-) -> None:
-    """UsageError for a service that neither the file nor a container has."""
-    known = {c.record.service for c in observed.containers}
-    if declared is not None:
-        known |= set(declared.services) | set(declared.disabled)
-    for name in services:
-        if name not in known:
-            raise UsageError(f"no such service: {name}", hint=_near(name, known))
-
-
-def _near(name: str, known: Iterable[str]) -> str | None:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else None
-
-
-def declared_if_any(workspace: Workspace, *, sink: Sink) -> Project | None:
-    """What the files say; where the project is known by name, a broken file is only a warning."""
-    from orchestrator.errors import SpecError
-
-    if not workspace.is_named:
-        return workspace.project
-    try:
-        return workspace.declared()
-    except SpecError as error:
-        sink(Warned(message=f"the Compose file cannot be used: {error.message}"))
-        return None
+    from orchestrator.state.observed import Observed
 
 
 def _carry_out(change: Change, plan: Plan, observed: Observed, *, last: bool = False) -> None:
@@ -226,16 +195,3 @@ def rm(
             _carry_out(change, teardown.stop(observed, policy), observed)
             observed = workspace.observe()
         _carry_out(change, teardown.rm(observed, policy), observed, last=True)
-
-
-def selected(
-    observed: Observed, services: Sequence[str], *, running: bool | None = None,
-    oneoffs: bool = False,
-) -> list[ObservedContainer]:  # fmt: skip
-    """The containers of `services` (empty: all), running or not or either, by name."""
-    return [
-        c for c in observed.containers
-        if (not services or c.record.service in services)
-        and (oneoffs or not c.record.oneoff)
-        and (running is None or running == (c.status.state in ("running", "restarting")))
-    ]  # fmt: skip

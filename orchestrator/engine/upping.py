@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from orchestrator.engine import reconcile, submit, translate
-from orchestrator.engine.lifecycle import selected
 from orchestrator.engine.logs import LogEntry, Stream
+from orchestrator.engine.lookup import selected
 from orchestrator.engine.reconcile import Change
 from orchestrator.engine.session import Signals
 from orchestrator.engine.submit import Submission

@@ -12,7 +12,7 @@ from orchestrator.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
-    from orchestrator.engine.listing import ImageRow
+    from orchestrator.engine.inventory import ImageRow
 
 
 COMMAND = Command(
