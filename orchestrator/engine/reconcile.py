@@ -128,6 +128,11 @@ class Change:
         if jobs:
             submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last)
 
+    def supervise(self, observed: Observed) -> None:
+        """See to it that what runs is kept, also if its supervisor and keeper were both killed."""
+        if any(c.status.state in ("running", "restarting") for c in observed.containers):
+            self.head.connect().close()
+
 
 def forget_if_empty(workspace: Workspace) -> None:
     """Remove the project's directory when nothing of it is left; call it under the lock."""
@@ -254,6 +259,8 @@ def up(
         jobs = prepare(change, made)
         work = [*jobs.jobs, *(waits(made, jobs, timeout=wait_timeout) if wait else ())]
         change.execute(work)
+        if not work:
+            change.supervise(made.observed)
     return made
 
 

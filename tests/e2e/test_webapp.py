@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 EXAMPLE = ROOT / "examples/webapp"
+CACHE = ROOT / ".cache/webapp"
 
 
 @pytest.mark.skipif(shutil.which("mmdebstrap") is None, reason="needs mmdebstrap to make images")
