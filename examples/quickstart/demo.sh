@@ -14,7 +14,7 @@ if [ -z "${PCOMPOSE_DEMO:-}" ]; then
   PCOMPOSE_DEMO=$(mktemp -d)
   export PCOMPOSE_DEMO PCOMPOSE_DATA="$PCOMPOSE_DEMO/data" PCOMPOSE_RUN="$PCOMPOSE_DEMO/run"
   status=0
-  unshare --net --mount -- sh "$0" || status=$?
+  unshare --net --mount -- sh ./demo.sh || status=$?
   rm -rf "$PCOMPOSE_DEMO"
   exit "$status"
 fi
@@ -36,12 +36,12 @@ say pcompose ps
 echo; echo "the page on 127.0.0.1:8080, twice:"
 page
 page
-say pcompose exec -T worker sh -c 'kill -9 1 2>/dev/null; echo "worker pid 1 is $(cat /proc/1/comm)"'
+say pcompose exec -T worker cat /etc/hosts
 say pcompose logs --tail 2
 say pcompose up -d
 echo; echo "with GREETING changed, only web is to be replaced:"
 sed 's/Hello from pcompose/Good evening/' compose.yaml >"$PCOMPOSE_DEMO/evening.yaml"
-say pcompose --project-directory . -f "$PCOMPOSE_DEMO/evening.yaml" up -d
+say pcompose --project-directory . -f "$PCOMPOSE_DEMO/evening.yaml" up -d --wait
 page
 say pcompose down -v
 trap - EXIT

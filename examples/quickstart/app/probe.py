@@ -1,6 +1,7 @@
-"""Health of the store: it answers with a number."""
+"""Health of a service: it answers the given address with a page."""
 
+import sys
 from urllib.request import urlopen
 
-with urlopen("http://127.0.0.1:8000/count", timeout=2) as answer:
-    print("count is", int(answer.read()))
+with urlopen(sys.argv[1], timeout=2) as answer:
+    print(answer.status, answer.read(80))
