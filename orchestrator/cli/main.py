@@ -58,6 +58,7 @@ ROOT = Command(
         option("ansi", "", 'Escape sequences: "never", "always" or "auto"'),
         many("env-file", "", "Variables for the files, instead of .env", metavar="file"),
         many("file", "f", "Compose file, - for standard input", metavar="file"),
+        switch("lenient", "", "Warn about keys that do not work yet instead of refusing them"),
         many("profile", "", "Enable a profile", metavar="name"),
         option("progress", "", "Progress: auto, tty, plain, json or quiet"),
         option("project-directory", "", "Directory that relative paths start from", metavar="dir"),
@@ -100,6 +101,7 @@ class Invocation:
                 files=root.all("file"), name=root.text("project-name"),
                 directory=root.text("project-directory") or root.text("workdir"),
                 env_files=root.all("env-file"), profiles=root.all("profile"),
+                lenient=root.has("lenient"),
             )  # fmt: skip
         return self._project
 

@@ -19,7 +19,7 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TICK = 0.1
 """Seconds between two redraws, as docker compose."""
 
-Warn = Callable[[str], None]
+Warn = Callable[[str], object]
 
 
 class Quiet:

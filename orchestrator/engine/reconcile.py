@@ -123,6 +123,12 @@ class Change:
             streams=streams, tty=tty,
         )  # fmt: skip
 
+    def keep(self, observed: Observed) -> None:
+        """See that somebody keeps what runs, where there was nothing to do: supervisor and keeper
+        may both have been killed."""
+        if any(c.status.state in ("running", "restarting") for c in observed.containers):
+            self.head.connect().close()
+
     def execute(self, jobs: Sequence[protocol.Job], *, last: bool = False) -> None:
         """Send the jobs and wait until they are done; see `submit.run` for `last`."""
         if jobs:
@@ -259,6 +265,8 @@ def up(
         jobs = prepare(change, made)
         work = [*jobs.jobs, *(waits(made, jobs, timeout=wait_timeout) if wait else ())]
         change.execute(work)
+        if not work:
+            change.keep(made.observed)
         if not work:
             change.supervise(made.observed)
     return made

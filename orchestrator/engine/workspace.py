@@ -32,6 +32,8 @@ class Choice:
     project_name: str | None = None
     env_files: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
+    lenient: bool = False
+    """Warn about keys that do not work yet instead of refusing them."""
     cwd: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -89,7 +91,7 @@ class Workspace:
             project_name=choice.project_name, env_files=choice.env_files,
             profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(),
             stdin=sys.stdin.buffer if "-" in choice.files else None,
-            cache_dir=self.layout.cache(),
+            cache_dir=self.layout.cache(), lenient=choice.lenient,
         )  # fmt: skip
 
     @cached_property

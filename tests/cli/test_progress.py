@@ -1,0 +1,129 @@
+"""Progress as lines, as a live picture, as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import struct
+from fcntl import ioctl
+from termios import TIOCSWINSZ
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.cli.progress import Json, Live, Plain, Quiet, Row, frame
+from orchestrator.events import Progress, StateChanged, Warned
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def event(name: str = "p-web-1", text: str = "Starting", **said: Any) -> Progress:
+    status = "Done" if text.endswith("ed") else "Working"
+    return Progress(**{"kind": "Container", "name": name, "text": text, "status": status, **said})
+
+
+def test_a_plain_line_begins_and_ends_with_a_blank() -> None:
+    stream = io.StringIO()
+    sink = Plain(stream, print)
+    sink(event())
+    sink(event(text="Started", details="now"))
+    assert stream.getvalue() == " Container p-web-1 Starting \n Container p-web-1 Started now\n"
+
+
+def test_a_json_line_has_the_fields_of_docker_compose() -> None:
+    stream = io.StringIO()
+    sink = Json(stream)
+    sink(event(current=1, total=3))
+    sink(StateChanged(action="start", container="c", name="n", service="s", index=1))
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
+        {"id": "Container p-web-1", "status": "Working", "text": "Starting", "current": 1,
+         "total": 3, "percent": 33}
+    ]  # fmt: skip
+
+
+def test_quiet_says_warnings_only() -> None:
+    said: list[str] = []
+    sink = Quiet(said.append)
+    sink(event())
+    sink(Warned(message="careful"))
+    assert said == ["careful"]
+
+
+def test_control_characters_in_a_name_do_not_reach_the_terminal() -> None:
+    stream = io.StringIO()
+    Plain(stream, print)(event(name="a\x1b[2Jb"))
+    assert "\x1b" not in stream.getvalue()
+
+
+def rows(*events: Progress) -> list[Row]:
+    return [Row(e, float(n)) for n, e in enumerate(events)]
+
+
+def test_the_picture_has_a_head_and_one_line_for_each_resource() -> None:
+    done = Row(event(text="Started"), 0.0)
+    done.update(event(text="Started"), 0.3)
+    working = Row(event(name="p-database-1"), 0.0)
+    assert frame([done, working], operation="up", now=1.25, width=60, height=20, colour=False) == [
+        "[+] up 1/2",
+        " ✔ Container p-web-1       Started  0.3s",
+        " ⠹ Container p-database-1  Starting 1.2s",
+    ]
+
+
+@given(
+    names=st.lists(st.text(max_size=90), max_size=12), width=st.integers(12, 200),
+    height=st.integers(1, 50), colour=st.booleans(),
+)  # fmt: skip
+def test_the_picture_fits_the_terminal(
+    names: list[str], width: int, height: int, *, colour: bool
+) -> None:
+    made = rows(*(event(name=n) for n in names))
+    lines = frame(made, operation="up", now=99.0, width=width, height=height, colour=colour)
+    assert all(len(ESCAPE.sub("", line)) <= width for line in lines)
+    assert len(lines) <= max(height, 3)
+
+
+def test_a_short_screen_says_how_many_are_not_shown() -> None:
+    made = rows(*(event(name=f"p-s{n}-1") for n in range(10)))
+    lines = frame(made, operation="up", now=9.0, width=80, height=6, colour=False)
+    assert lines[-1] == " ... 7 more"
+
+
+@pytest.fixture
+def terminal() -> Any:
+    master, slave = pty.openpty()
+    ioctl(slave, TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    with open(slave, "w") as stream:
+        yield stream, master
+    os.close(master)
+
+
+def read(master: int) -> str:
+    return os.read(master, 1 << 16).decode()
+
+
+def test_the_live_display_is_redrawn_in_place_and_can_be_used_again(terminal: Any) -> None:
+    stream, master = terminal
+    live = Live(stream, stream.write, operation="up", colour=False)
+    for use in range(2):
+        live(event())
+        live(event(text="Started"))
+        live.close()
+        shown = read(master)
+        assert use or "\x1b[2A\r\x1b[J" in shown
+        assert "✔ Container p-web-1  Started" in shown
+
+
+def test_a_reason_to_recreate_stays_on_the_screen(terminal: Any) -> None:
+    stream, master = terminal
+    live = Live(stream, stream.write, operation="up", colour=False, ticking=False)
+    live(event(text="Recreate", details="recreate web: image"))
+    live(event(text="Started"))
+    live.close()
+    last_picture = read(master).rpartition("\x1b[J")[0]
+    assert "recreate web: image" in last_picture
