@@ -38,18 +38,19 @@ if TYPE_CHECKING:
 class Project:
     """One application: Compose files, a name, or both.
 
-    `files`, `directory`, `name`, `env_files`, `profiles` are the root flags -f,
-    --project-directory, -p, --env-file and --profile; what is not given is found as docker compose
-    finds it."""
+    `files`, `directory`, `name`, `env_files`, `profiles`, `lenient` are the root flags -f,
+    --project-directory, -p, --env-file, --profile and --lenient; what is not given is found as
+    docker compose finds it."""
 
     def __init__(
         self, *, files: Sequence[str] = (), directory: str | None = None, name: str | None = None,
-        env_files: Sequence[str] = (), profiles: Sequence[str] = (), cwd: str = "",
-        environ: Mapping[str, str] | None = None,
+        env_files: Sequence[str] = (), profiles: Sequence[str] = (), lenient: bool = False,
+        cwd: str = "", environ: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._choice: dict[str, Any] = {  # keyword arguments of differing types
             "files": tuple(files), "project_directory": directory, "project_name": name,
-            "env_files": tuple(env_files), "profiles": tuple(profiles), "cwd": cwd,
+            "env_files": tuple(env_files), "profiles": tuple(profiles), "lenient": lenient,
+            "cwd": cwd,
         }  # fmt: skip
         if environ is not None:
             self._choice["environ"] = dict(environ)

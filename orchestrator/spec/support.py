@@ -15,7 +15,7 @@ Keys = dict[str, "Keys | frozenset[object] | None"]
 """Implemented keys: None: every value; a set: these values; a mapping: the keys below.
 `*` stands for every key, and a list for each of its items."""
 
-_HINT = "remove the key, or see `pcompose config` for what is understood"
+_HINT = "remove the key, or let --lenient warn about it; docs/compose-keys.md has the list"
 
 _TEXT = None
 _MOUNT: Keys = {
