@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from orchestrator import names
-from orchestrator.engine.resolve import Attachment
+from orchestrator.engine.resolve import Attachment, spot
 from orchestrator.errors import NetworkError, SpecError
 from orchestrator.network import ipam
 from orchestrator.plan import resources
@@ -159,8 +159,7 @@ def _is_host_of(address: str, subnet: IPv4Network) -> bool:
 
 
 def _fault(project: Project, network: Network, message: str) -> SpecError:
-    mark = project.mark("networks", network.key, "ipam")
-    return SpecError(message, where="" if mark is None else str(mark))
+    return SpecError(message, where=spot(project, "networks", network.key, "ipam"))
 
 
 def _attach(
@@ -231,8 +230,7 @@ def _range(network: Network, record: NetworkRecord, project: Project) -> IPv4Net
 def _check_asked(
     asked: str, record: NetworkRecord, wanted: Wanted, *, key: str, project: Project
 ) -> None:
-    mark = project.mark("services", wanted.service.name, "networks", key, "ipv4_address")
-    where = "" if mark is None else str(mark)
+    where = spot(project, "services", wanted.service.name, "networks", key, "ipv4_address")
     subnet = IPv4Network(record.subnet)
     if not _is_host_of(asked, subnet) or asked == record.gateway:
         raise SpecError(f"ipv4_address {asked} is not a free address of network {record.name} "

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator import events, names
 from orchestrator.engine import allocate, images, preflight, reconcile, submit, translate
 from orchestrator.engine.reconcile import Change, Draft
-from orchestrator.engine.resolve import Identity, ports
+from orchestrator.engine.resolve import Identity, check, ports
 from orchestrator.engine.session import Signals
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError
@@ -176,6 +176,7 @@ def run(
         made, chosen = _draft(workspace, service, options)
         builder = _with_resources(made, chosen)
         planned = replace(made, plan=builder)
+        check(chosen, made.images[chosen.name].config, project=made.project)
         preflight.check_bind_sources(planned.project, [chosen.name])
         wanted_ports = ports(chosen, project=made.project)
         preflight.check_ports([(f"{chosen.name} (run)", wanted_ports)])

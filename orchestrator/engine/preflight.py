@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.engine.mounting import looks_like_a_file, may_create_source
+from orchestrator.engine.resolve import spot
 from orchestrator.errors import NetworkError, PortInUseError, SpecError
 from orchestrator.linux import procfs
 from orchestrator.runtime.spec import PublishedPort
@@ -34,8 +35,8 @@ def check_bind_sources(project: Project, services: Iterable[str]) -> None:
         for number, volume in enumerate(project.services[name].volumes):
             message = _source_fault(volume)
             if message is not None:
-                mark = project.mark("services", name, "volumes", number)
-                problems.append((str(mark or ""), *message))
+                where = spot(project, "services", name, "volumes", number)
+                problems.append((where, *message))
     if problems:
         raise SpecError(problems[0][1], hint=problems[0][2], problems=tuple(problems))
 
@@ -144,8 +145,8 @@ def check_names(project: Project, services: Iterable[str], *, taken: dict[str, s
         service: Service = project.services[name]
         owner = taken.get(service.container_name or "")
         if owner is not None and owner != project.name:
-            mark = project.mark("services", name, "container_name")
             raise SpecError(
                 f"container name {service.container_name} is in use by project {owner}",
-                where=str(mark or ""), hint="choose another name, or leave container_name out",
+                where=spot(project, "services", name, "container_name"),
+                hint="choose another name, or leave container_name out",
             )  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.engine import allocate, images, preflight, submit, translate
-from orchestrator.engine.resolve import ports
+from orchestrator.engine.resolve import check, ports
 from orchestrator.engine.workspace import Workspace
 from orchestrator.events import Progress, Sink, Warned
 from orchestrator.plan import actions
@@ -165,7 +165,10 @@ def prepare_with(
     announce(made, change.sink)
     starting = [n.action for n in made.plan if isinstance(n.action, actions.StartContainer)]
     creating = [n.action for n in made.plan if isinstance(n.action, actions.CreateContainer)]
-    preflight.check_bind_sources(made.project, {a.service for a in creating})
+    created = sorted({a.service for a in creating})
+    for name in created:
+        check(made.project.services[name], made.images[name].config, project=made.project)
+    preflight.check_bind_sources(made.project, created)
     _check_ports(made, creating, starting)
     allocation = allocate.allocate(
         change.layout, made.project,

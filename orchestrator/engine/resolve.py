@@ -113,6 +113,14 @@ def resolve(
     )  # fmt: skip
 
 
+def check(service: Service, config: ImageConfig, *, project: Project) -> None:
+    """SpecError for whatever `resolve` would refuse, before anything has been decided."""
+    argv(service, config, project=project)
+    capabilities(service, project=project)
+    _stop_signal(service, config, project=project)
+    _log_limits(service, project)
+
+
 def argv(service: Service, config: ImageConfig, *, project: Project) -> tuple[str, ...]:
     """An `entrypoint` of the service discards the image's CMD too; an empty `command` clears it."""
     if service.entrypoint is not None:
@@ -345,5 +353,13 @@ def _fault(
     hint: str | None = None,
 ) -> SpecError:  # fmt: skip
     path: tuple[str | int, ...] = ("services", service.name, key)
-    mark = project.mark(*path, *(() if item is None else (item,)))
-    return SpecError(message, hint=hint, where="" if mark is None else str(mark))
+    where = spot(project, *path, *(() if item is None else (item,)))
+    return SpecError(message, hint=hint, where=where)
+
+
+def spot(project: Project, *path: str | int) -> str:
+    """`compose.yaml:14:5`, relative to the project's directory; empty where nothing is known."""
+    mark = project.mark(*path)
+    if mark is None:
+        return ""
+    return str(mark).removeprefix(project.working_dir.rstrip("/") + "/")
