@@ -103,11 +103,7 @@ def _syntax_error(exc: Exception, *, text: str, shown: str) -> SpecError:
     if mark and mark.line < len(lines) and lines[mark.line][mark.column :][:1] == "\t":
         message, context, hint = "a tab cannot indent YAML", None, "indent with spaces"
     where = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
-    if context:
-        begun = getattr(exc, "context_mark", None)
-        line = f", begun in line {begun.line + 1}" if begun is not None else ""
-        message = f"{message} ({context}{line})"
-    return SpecError(message, where=where, hint=hint)
+    return SpecError(f"{message} ({context})" if context else message, where=where, hint=hint)
 
 
 class _Anchored:

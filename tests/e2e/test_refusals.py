@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 
 HOST = "image: pcompose/host"
 FAULTS = {
-    "broken yaml": ("services:\n  web:\n   image: x\n  bad: [", "begun in line 4", 1),
+    "broken yaml": ("services:\n  web:\n   image: x\n  bad: [", "compose.yaml:5:1", 1),
     "unknown key": (f"services:\n  web:\n    {HOST}\n    imagee: x\n", "compose.yaml:4:5", 1),
     "required variable": ("services:\n  web:\n    image: ${TAG:?set a tag}\n", "set a tag", 1),
     "undefined volume": (

@@ -101,8 +101,8 @@ def test_exec_adopt_and_forget_name_the_same_container() -> None:
     asked = exec_request(
         limited, 77, exec_id="e", hierarchy=HYBRID, argv=("id",), environment={"B": "2"}, user="",
         cwd="", tty=False, privileged=False, capture=True)
-    assert asked["birth_group"] == "/cg/unified/pcompose-" + "ab" * 16
-    assert asked["steps"][1] == {"step": "JoinGroups", "paths": ["/cg/pids/pcompose-" + "ab" * 16]}
+    assert asked["birth_group"] == "/cg/unified/pcompose-p-" + "ab" * 6
+    assert asked["steps"][1] == {"step": "JoinGroups", "paths": ["/cg/pids/pcompose-p-" + "ab" * 6]}
     assert asked["steps"][-1]["environment"].items() >= {"A": "1", "B": "2"}.items()
     adopted = adopt_request(limited, pid=77, start_time=5, hierarchy=HYBRID, stdio="log", **PATHS)
     launched = launch_request(limited, hierarchy=HYBRID, wait_for_network=True, stdio="log",
