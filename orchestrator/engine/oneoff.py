@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator import events, names
-from orchestrator.engine import allocate, images, preflight, reconcile, submit, translate
+from orchestrator.engine import (
+    allocate,
+    executable,
+    images,
+    preflight,
+    reconcile,
+    submit,
+    translate,
+)
 from orchestrator.engine.reconcile import Change, Draft
 from orchestrator.engine.resolve import Identity, check, ports
 from orchestrator.engine.session import Signals
@@ -177,6 +185,8 @@ def run(
         builder = _with_resources(made, chosen)
         planned = replace(made, plan=builder)
         check(chosen, made.images[chosen.name].config, project=made.project)
+        executable.check(chosen, made.images[chosen.name], project=made.project,
+                         is_from_file=not options.command and options.entrypoint is None)
         preflight.check_bind_sources(planned.project, [chosen.name])
         wanted_ports = ports(chosen, project=made.project)
         preflight.check_ports([(f"{chosen.name} (run)", wanted_ports)])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from orchestrator.engine import allocate, images, preflight, submit, translate
+from orchestrator.engine import allocate, executable, images, preflight, submit, translate
 from orchestrator.engine.resolve import check, ports
 from orchestrator.engine.workspace import Workspace
 from orchestrator.events import Progress, Sink, Warned
@@ -168,6 +168,7 @@ def prepare_with(
     created = sorted({a.service for a in creating})
     for name in created:
         check(made.project.services[name], made.images[name].config, project=made.project)
+        executable.check(made.project.services[name], made.images[name], project=made.project)
     preflight.check_bind_sources(made.project, created)
     _check_ports(made, creating, starting)
     allocation = allocate.allocate(

@@ -110,6 +110,7 @@ def resolve(
         log_max_files=logging[1],
         labels=dict(labels),
         origin=project.where("services", service.name),
+        command_origin=project.where("services", service.name, command_key(service)),
     )  # fmt: skip
 
 
@@ -132,6 +133,11 @@ def argv(service: Service, config: ImageConfig, *, project: Project) -> tuple[st
                      f"service {service.name} has no command: image {service.image} sets none",
                      hint="add `command:` to the service")  # fmt: skip
     return words
+
+
+def command_key(service: Service) -> str:
+    """The key that says what is executed."""
+    return "command" if service.entrypoint is None else "entrypoint"
 
 
 def environment(service: Service, config: ImageConfig, *, hostname: str) -> dict[str, str]:

@@ -162,6 +162,8 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
     """`compose.yaml:3`, where the service is declared."""
+    command_origin: str = ""
+    """Where its command is written."""
 
     def to_json(self) -> dict[str, Any]:  # JSON has no narrower type
         """Plain data for records and the control socket."""

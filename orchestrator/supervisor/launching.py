@@ -156,7 +156,9 @@ def _request(lane: Lane, streams: Streams) -> dict[str, Any]:
 def _failed(lane: Lane, message: dict[str, Any]) -> LaunchError:
     if message.get("event") == "exited":
         return LaunchError(f"cannot start {lane.record.name}: it was killed before it had begun")
-    return launch_error(message, subject=lane.record.name, origin=lane.spec.origin)
+    spec = lane.spec
+    origin = spec.command_origin if message.get("kind") == "Execute" else spec.origin
+    return launch_error(message, subject=lane.record.name, origin=origin or spec.origin)
 
 
 def _cloned(lane: Lane, message: dict[str, Any]) -> Process | None:

@@ -58,12 +58,21 @@ def test_a_fault_in_the_file_is_told_with_its_place_and_makes_nothing(
     assert stack.remains() == {}
 
 
-def test_a_command_that_is_not_there_is_told_with_127(stack: Stack) -> None:
+def test_a_command_that_is_not_there_is_told_with_127_and_makes_nothing(stack: Stack) -> None:
     stack.write(f"services:\n  web:\n    {HOST}\n    command: [no-such-command]\n")
     done = stack("-p", stack.name, "up", "-d", ok=False)
-    assert done.returncode in (1, 127)
-    assert "no-such-command" in done.stderr
-    assert "compose.yaml:" in done.stderr
+    assert done.returncode == 127
+    assert "exec no-such-command: executable file not found in PATH" in done.stderr
+    assert "compose.yaml:4" in done.stderr
+    assert stack.remains() == {}
+
+
+def test_a_file_that_cannot_be_executed_is_told_with_126(stack: Stack) -> None:
+    stack.write(f"services:\n  web:\n    {HOST}\n    command: [/etc/passwd]\n")
+    done = stack("-p", stack.name, "up", "-d", ok=False)
+    assert done.returncode == 126
+    assert "/etc/passwd" in done.stderr
+    assert "compose.yaml:4" in done.stderr
     stack("-p", stack.name, "down", "-v")
     assert stack.remains() == {}
 
