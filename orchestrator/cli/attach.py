@@ -51,7 +51,8 @@ class Printer:
         """One line, to stdout or stderr as the container wrote it."""
         stream = self._out.stderr if entry.stream == "stderr" else self._out.stdout
         if self._out.style.is_json:
-            stream.write(json.dumps({"id": entry.name, "text": entry.text}) + "\n")
+            line = json.dumps({"id": entry.name, "text": entry.text}, separators=(",", ":"))
+            stream.write(line + "\n")
             return
         self.expect(entry.name)
         head = ""

@@ -106,4 +106,4 @@ def _mount_name(mount: Mapping[str, Any], volumes: Mapping[str, str]) -> str:  #
 
 def json_line(container: ObservedContainer, *, now: float) -> str:
     """One line of `ps --format json`."""
-    return json.dumps(fields(container, now=now), ensure_ascii=False)
+    return json.dumps(fields(container, now=now), ensure_ascii=False, separators=(",", ":"))

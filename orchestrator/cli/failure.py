@@ -36,7 +36,7 @@ def _as_json(error: PcomposeError) -> str:
             {"where": where, "message": message, "hint": hint}
             for where, message, hint in error.problems
         ]
-    return json.dumps(data) + "\n"
+    return json.dumps(data, separators=(",", ":")) + "\n"
 
 
 def _problem(where: str, message: str, hint: str | None, *, style: Style) -> str:

@@ -105,7 +105,7 @@ class Output:
         if self.style.is_json:
             import json
 
-            return json.dumps({"level": "warning", "message": message})
+            return json.dumps({"level": "warning", "message": message}, separators=(",", ":"))
         if self.style.cursor_err:
             return f"{terminal.paint('WARN', terminal.YELLOW if self.style.colour_err else '')}" \
                    f" {message}"

@@ -26,13 +26,5 @@ def show(out: Output, plan: Plan, *, form: str = "text") -> None:
         return
     for line in str(plan).splitlines():
         out.line(terminal.visible(line))
-    for reason in reasons(plan):
+    for reason in plan.reasons():
         out.line(terminal.visible(reason))
-
-
-def reasons(plan: Plan) -> list[str]:
-    """`recreate web: environment.LOG_LEVEL "info" -> "debug" (compose.yaml:14)`."""
-    from orchestrator.plan.actions import CreateContainer
-
-    found = (n.action for n in plan if isinstance(n.action, CreateContainer) and n.action.replaces)
-    return [f"recreate {action.service}: {action.cause}" for action in found]

@@ -67,7 +67,7 @@ class Json:
     def __call__(self, event: Event) -> None:
         data = json_line(event)
         if data is not None:
-            self._stream.write(json.dumps(data) + "\n")
+            self._stream.write(json.dumps(data, separators=(",", ":")) + "\n")
             self._stream.flush()
 
     def close(self) -> None:

@@ -103,27 +103,34 @@ def terminal() -> Any:
     os.close(master)
 
 
-def read(master: int) -> str:
-    return os.read(master, 1 << 16).decode()
+def read(terminal: Any) -> str:
+    """All that has been written: the terminal hands it over in pieces, so up to an end mark."""
+    stream, master = terminal
+    stream.write("END")
+    stream.flush()
+    seen = b""
+    while not seen.endswith(b"END"):
+        seen += os.read(master, 1 << 16)
+    return seen.decode().removesuffix("END")
 
 
 def test_the_live_display_is_redrawn_in_place_and_can_be_used_again(terminal: Any) -> None:
-    stream, master = terminal
+    stream, _ = terminal
     live = Live(stream, stream.write, operation="up", colour=False)
     for use in range(2):
         live(event())
         live(event(text="Started"))
         live.close()
-        shown = read(master)
+        shown = read(terminal)
         assert use or "\x1b[2A\r\x1b[J" in shown
         assert "✔ Container p-web-1  Started" in shown
 
 
 def test_a_reason_to_recreate_stays_on_the_screen(terminal: Any) -> None:
-    stream, master = terminal
+    stream, _ = terminal
     live = Live(stream, stream.write, operation="up", colour=False, ticking=False)
     live(event(text="Recreate", details="recreate web: image"))
     live(event(text="Started"))
     live.close()
-    last_picture = read(master).rpartition("\x1b[J")[0]
+    last_picture = read(terminal).rpartition("\x1b[J")[0]
     assert "recreate web: image" in last_picture

@@ -38,7 +38,7 @@ def run(call: Invocation) -> int:
     if call.args.has("quiet"):
         lines = list(dict.fromkeys(row.id.removeprefix("sha256:") for row in rows))
     elif form == "json":
-        lines = [json.dumps([_fields(row) for row in rows])]
+        lines = [json.dumps([_fields(row) for row in rows], separators=(",", ":"))]
     else:
         head = ("CONTAINER", "REPOSITORY", "TAG", "PLATFORM", "IMAGE ID", "SIZE", "CREATED")
         lines = table.table(head, [_cells(row) for row in rows], least=20)

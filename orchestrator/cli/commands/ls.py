@@ -41,7 +41,7 @@ def run(call: Invocation) -> int:
     if call.args.has("quiet"):
         lines = [row.name for row in found]
     elif form == "json":
-        lines = [json.dumps([_fields(row) for row in found])]
+        lines = [json.dumps([_fields(row) for row in found], separators=(",", ":"))]
     else:
         rows = [(row.name, _status(row), ",".join(row.config_files)) for row in found]
         lines = table.table(("NAME", "STATUS", "CONFIG FILES"), rows, least=20)
