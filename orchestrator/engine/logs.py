@@ -86,10 +86,16 @@ class Stream:
         self._signals: Signals | None = None
 
     def watch(self, connection: client.ControlClient | None) -> None:
-        """Listen to the supervisor over `connection`."""
+        """Listen to the supervisor over `connection`; once this returns no change is missed."""
         self._watch = connection
-        if connection is not None:
+        if connection is None:
+            return
+        try:
             connection.request("watch")
+            connection.receive()  # {"watching": true}
+        except SupervisorError:
+            connection.close()
+            self._watch = None
 
     @property
     def is_watching(self) -> bool:
@@ -141,7 +147,8 @@ class Stream:
         readable, _, _ = select.select(sources, [], [], wait)
         if self._inotify in readable:
             self._inotify.read()
-        changes = self._changes() if self._watch in readable else []
+        # always: a message may have come in the same read as the one before it
+        changes = self._changes() if self._watch is not None else []
         found = [*self._lines(), *changes]
         for submission in self._submissions:
             if submission in readable:
@@ -170,10 +177,11 @@ class Stream:
                 os.close(fd)
             event = events.from_json(message) if "event" in message else None
             if isinstance(event, StateChanged):
-                found += self._around(event)
+                found += self.around(event)
         return found
 
-    def _around(self, event: StateChanged) -> list[Event]:
+    def around(self, event: StateChanged) -> list[Event]:
+        """The change, after the output that came before it."""
         if event.action in ("create", "start"):
             return [*self.adopt(event.container), event]
         if event.action == "die" and event.container in self._followers:

@@ -21,7 +21,7 @@ from orchestrator.events import Progress, Sink, StateChanged
 from orchestrator.names import display_name
 from orchestrator.plan import teardown
 from orchestrator.plan.policy import DownPolicy, UpPolicy
-from orchestrator.supervisor import protocol
+from orchestrator.supervisor import client, protocol
 
 if TYPE_CHECKING:
     from orchestrator.engine.reconcile import Draft
@@ -170,10 +170,29 @@ class Attached:
         if self._submission is not None and self._submission.is_done:
             self._submission = None
             self._let_go()
+        if not self._stream.is_watching:
+            found += self._catch_up()
         for event in found:
             if isinstance(event, StateChanged):
                 self._take(event)
         return found
+
+    def _catch_up(self) -> list[LogEntry | StateChanged]:
+        """The supervisor is gone: listen to the next one, and tell what ended meanwhile."""
+        workspace = self._workspace
+        self._stream.watch(client.connect(workspace.layout, workspace.name))
+        missed: list[LogEntry | StateChanged] = []
+        for container in workspace.observe().containers:
+            record, status = container.record, container.status
+            is_live = status.state in ("running", "restarting")
+            if is_live == (record.id in self._running) or record.service not in self._monitored:
+                continue
+            missed += self._stream.around(StateChanged(
+                action="start" if is_live else "die", container=record.id, name=record.name,
+                service=record.service, index=record.index, oneoff=record.oneoff,
+                exit_code=None if is_live else status.exit_code,
+            ))  # fmt: skip
+        return missed
 
     def rest(self) -> list[LogEntry | StateChanged]:
         """Output that was not yet whole lines when the session ended."""

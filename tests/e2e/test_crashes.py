@@ -28,6 +28,7 @@ services:
     restart: always
     depends_on: [talker]
 """
+SLEEPER = "services:\n  s: {image: pcompose/host, command: sleep infinity}\n"
 MANY = "services:\n" + "".join(
     f"  s{n}:\n    image: pcompose/host\n    command: sleep infinity\n" for n in range(12)
 )
@@ -135,3 +136,16 @@ def test_two_ups_at_once_make_one_set(stack: Stack) -> None:
     assert [c.communicate(timeout=60) and c.returncode for c in both] == [0, 0]
     rows = stack.ps()
     assert set(rows) == {f"{stack.name}-s{n}-1" for n in range(12)}
+
+
+def test_an_attached_up_outlives_its_supervisor(stack: Stack) -> None:
+    stack.write(SLEEPER)
+    attached = stack.start("-p", stack.name, "up")
+    row = eventually(lambda: both_live(stack))
+    eventually(lambda: stack.ps()[f"{stack.name}-s-1"]["State"] == "running")
+    os.kill(row["supervisor_pid"], signal.SIGKILL)
+    eventually(lambda: stack.ls().get("supervisor_pid") not in (None, row["supervisor_pid"]))
+    stack("-p", stack.name, "kill", "s")
+    out, _ = attached.communicate(timeout=20)
+    assert attached.returncode == 0
+    assert "s-1 exited with code 137" in out
