@@ -55,6 +55,8 @@ class Attached:
         self._change: Change | None = None
         self._later: list[protocol.Job] = []
         self._running: set[str] = set()
+        self._awaited: set[str] = set()
+        """Containers whose start is done or on its way, but has not been told yet."""
         self._logged: set[str] = set()
         self._monitored: set[str] = set()
         self._submission: Submission | None = None
@@ -146,6 +148,9 @@ class Attached:
         if not self._later:
             self._let_go()
             return
+        self._awaited = {
+            job.container for job in self._later if isinstance(job, protocol.StartContainer)
+        }
         self._submission = self._change.begin(self._later, sink=self._only_trouble)
         self._stream.attach(self._submission)
 
@@ -158,7 +163,8 @@ class Attached:
     @property
     def is_over(self) -> bool:
         """Whether nothing is on its way and no watched container runs."""
-        return not (self._stream.is_submitting or self._running or self._is_stop_wanted)
+        return not (self._stream.is_submitting or self._running or self._awaited
+                    or self._is_stop_wanted)  # fmt: skip
 
     def events(self) -> list[LogEntry | StateChanged]:
         """What happened since the last call; waits for something to happen."""
@@ -170,6 +176,7 @@ class Attached:
         if self._submission is not None and self._submission.is_done:
             self._submission = None
             self._let_go()
+            self._see_running()
         if not self._stream.is_watching:
             found += self._catch_up()
         for event in found:
@@ -177,9 +184,18 @@ class Attached:
                 self._take(event)
         return found
 
+    def _see_running(self) -> None:
+        """What ran already when its start was asked for is not told: look."""
+        for container in self._workspace.observe().containers:
+            if container.record.id in self._awaited and container.is_running:
+                self._awaited.discard(container.record.id)
+                if container.record.service in self._monitored:
+                    self._running.add(container.record.id)
+
     def _catch_up(self) -> list[LogEntry | StateChanged]:
         """The supervisor is gone: listen to the next one, and tell what ended meanwhile."""
         workspace = self._workspace
+        self._awaited.clear()
         self._stream.watch(client.connect(workspace.layout, workspace.name))
         missed: list[LogEntry | StateChanged] = []
         for container in workspace.observe().containers:
@@ -203,6 +219,8 @@ class Attached:
         return event.service in self._monitored and not event.oneoff
 
     def _take(self, event: StateChanged) -> None:
+        if event.action in ("start", "die"):
+            self._awaited.discard(event.container)
         if not self.is_watched(event):
             return
         if event.action == "start":
@@ -242,6 +260,7 @@ class Attached:
         if self._submission is not None:
             self._stream.detach(self._submission)  # what has not begun will not
             self._submission = None
+        self._awaited.clear()
         self._let_go()
         change = Change(self._workspace, command="up", sink=self._sink, wait=False)
         try:
