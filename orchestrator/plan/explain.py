@@ -58,14 +58,14 @@ Path = tuple[str | int, ...]
 
 
 def _compare(old: Any, new: Any, path: Path, where: Where) -> Iterator[str]:
-    if old == new and type(old) is type(new):
+    if _text(old) == _text(new):  # as the hash sees it: 1 is not true
         return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
             yield from _compare_key(old, new, (*path, key), where)
     elif isinstance(old, list) and isinstance(new, list) and path[-1:] != ("test",):
         yield from _compare_lists(old, new, path, where)
-    elif old != new:
+    else:
         yield _sentence(path, f"{_show(old, path)} -> {_show(new, path)}", where)
 
 
@@ -74,12 +74,19 @@ def _compare_key(
 ) -> Iterator[str]:
     key = str(path[-1])
     before, after = old.get(key), new.get(key)
-    if isinstance(after if before is None else before, dict | list) and key not in _WHOLE:
+    known = after if before is None else before
+    if isinstance(known, dict | list) and key not in _WHOLE:
         # entry by entry, also where the first comes or the last goes
-        empty: Any = {} if isinstance(after if before is None else before, dict) else []
-        before, after = empty if before is None else before, empty if after is None else after
-        yield from _compare(before, after, path, where)
-    elif key not in old:
+        empty: Any = type(known)()
+        said = False
+        for sentence in _compare(
+            empty if before is None else before, empty if after is None else after, path, where
+        ):
+            said = True
+            yield sentence
+        if said:
+            return
+    if key not in old:
         yield _sentence(path, f"added {_show(new[key], path)}", where)
     elif key not in new:
         yield _sentence(path, f"removed, was {_show(old[key], path)}", where)
