@@ -99,6 +99,8 @@ def _syntax_error(exc: Exception, *, text: str, shown: str) -> SpecError:
     message = str(getattr(exc, "problem", None) or "the text is not YAML")
     context = getattr(exc, "context", None)
     hint = _ABOUT.get(message)
+    if message == "exceeded maximum nesting depth":  # libyaml's own bound, above ours
+        message, context = f"values are nested deeper than {DEEPEST}", None
     lines = text.split("\n")
     if mark and mark.line < len(lines) and lines[mark.line][mark.column :][:1] == "\t":
         message, context, hint = "a tab cannot indent YAML", None, "indent with spaces"
