@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test quick lint bench clean
+.PHONY: help setup demo test quick fuzz lint bench clean
 
 help:
 	@echo "make demo   bring the quickstart stack up, show it answering, take it down"
 	@echo "make test   every test, those of the kernel and of whole stacks included (root)"
 	@echo "make quick  the tests that need no root and no kernel objects"
+	@echo "make fuzz   the property tests with other and many more examples; takes long"
 	@echo "make lint   ruff and mypy --strict"
 	@echo "make bench  measure against docker compose, podman-compose, runc, crun where installed"
 	@echo "make clean  remove $(VENV) and caches"
@@ -36,6 +37,9 @@ test: setup
 
 quick: setup
 	@$(BIN)/python -m pytest -m 'not kernel and not e2e'
+
+fuzz: setup
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m 'not kernel and not e2e'
 
 lint: setup
 	@$(BIN)/ruff check .

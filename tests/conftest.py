@@ -6,12 +6,23 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# The check of a commit says the same each time; `make fuzz` looks for what nobody has met yet.
+# Time is no verdict on a machine that others use too.
+hypothesis.settings.register_profile("commit", derandomize=True, deadline=None)
+hypothesis.settings.register_profile(
+    "fuzz", max_examples=20_000, deadline=None, print_blob=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)  # fmt: skip
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "commit"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

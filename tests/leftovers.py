@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def cgroups() -> frozenset[str]:
 
 
 def processes() -> frozenset[str]:
-    """`pid command` of each supervisor, keeper and sandbox of ours."""
+    """`pid command` of each supervisor and keeper that runs on the interpreter of these tests."""
     found = set()
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
@@ -48,7 +49,8 @@ def processes() -> frozenset[str]:
             words = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except (OSError, UnicodeDecodeError):
             continue
-        if "pcompose-keeper" in words or "orchestrator.supervisor" in words:
+        ours = "pcompose-keeper" in words or "orchestrator.supervisor" in words
+        if ours and words.startswith(sys.prefix):
             found.add(f"{entry} {words}")
     return frozenset(found)
 
