@@ -11,7 +11,7 @@ import gc
 import os
 
 from orchestrator.linux import syscalls
-from orchestrator.runtime import command, enter, filesystem, groups, populate, privilege
+from orchestrator.runtime import command, enter, filesystem, groups, material, populate, privilege
 from orchestrator.runtime.steps import Child, Step
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, type[Step]] = {
     kind.__name__: kind
-    for module in (command, enter, filesystem, groups, populate, privilege)
+    for module in (command, enter, filesystem, groups, material, populate, privilege)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Step) and kind is not Step
 }

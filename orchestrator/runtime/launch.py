@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from orchestrator.errors import CommandNotExecutableError, CommandNotFoundError, LaunchError
 from orchestrator.linux import caps, seccomp, syscalls
-from orchestrator.runtime import command, enter, groups, limits, privilege, rootfs
+from orchestrator.runtime import command, enter, groups, limits, material, privilege, rootfs
 from orchestrator.runtime.limits import Hierarchy, Placement
 from orchestrator.runtime.spec import ContainerSpec
 from orchestrator.runtime.steps import Step
@@ -176,6 +176,7 @@ def _process(spec: ContainerSpec, stdio: Stdio) -> list[Step]:
     terminal = stdio == "tty" or (stdio == "log" and spec.tty)
     return [
         privilege.LookUpUser(user=spec.user, group_add=list(spec.group_add)),
+        *([material.OwnMaterial()] if spec.files else []),
         *([command.Terminal(console=True)] if terminal else []),
         command.OwnStreams(),
         command.WorkingDirectory(path=spec.cwd, create=spec.create_cwd),

@@ -13,6 +13,7 @@ from orchestrator.errors import LaunchError
 from orchestrator.linux import syscalls
 from orchestrator.runtime import filesystem as fs
 from orchestrator.runtime.limits import Placement
+from orchestrator.runtime.material import Material
 from orchestrator.runtime.populate import Populate
 from orchestrator.runtime.spec import ContainerSpec, Mount
 from orchestrator.runtime.steps import Step
@@ -57,12 +58,25 @@ def before_network(spec: ContainerSpec, placement: Placement) -> list[Step]:
 def after_network(spec: ContainerSpec, *, run_dir: str) -> list[Step]:
     """What comes when the addresses are known, up to pivot_root.  A mount of the user's at the
     same place wins over our files."""
-    taken = {posixpath.normpath(mount.target) for mount in spec.mounts}
+    targets = [*(mount.target for mount in spec.mounts), *(file.target for file in spec.files)]
+    taken = {posixpath.normpath(target) for target in targets}
     files = [
         bind(f"{run_dir}/{name}", target) for name, target in FILES.items() if target not in taken
     ]
-    return [*files, fs.Mask(paths=list(MASKED)), fs.ReadOnlyPaths(paths=list(READ_ONLY)),
-            fs.PivotRoot()]
+    return [*_material(spec, f"{run_dir}/material"), *files, fs.Mask(paths=list(MASKED)),
+            fs.ReadOnlyPaths(paths=list(READ_ONLY)), fs.PivotRoot()]
+
+
+def _material(spec: ContainerSpec, directory: str) -> list[Step]:
+    """Secrets and configs, after all mounts: they may lie inside of one."""
+    if not spec.files:
+        return []
+    owners: list[list[int | None]] = [[file.mode, file.uid, file.gid] for file in spec.files]
+    return [
+        Material(directory=directory, sources=[f.source for f in spec.files], owners=owners),
+        *(bind(f"{directory}/{number}", file.target, read_only=True)
+          for number, file in enumerate(spec.files)),
+    ]  # fmt: skip
 
 
 def read_only(spec: ContainerSpec) -> list[Step]:

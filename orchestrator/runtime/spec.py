@@ -50,6 +50,20 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A secret or a config: a file that the container gets, read-only, on a tmpfs."""
+
+    source: str
+    """Host path of its content."""
+    target: str
+    mode: int = 0o444
+    uid: int | None = None
+    """None: the user of the container; so with `gid`."""
+    gid: int | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One attachment to a network."""
 
@@ -131,6 +145,8 @@ class ContainerSpec:
     domainname: str = ""
     rootfs: Rootfs
     mounts: tuple[Mount, ...] = ()
+    files: tuple[File, ...] = ()
+    """Secrets and configs."""
     read_only: bool = False
     shm_size: int = 64 << 20
     init: bool = False

@@ -22,7 +22,7 @@ class Child:
 
     __slots__ = (
         "channel", "container", "environment", "gid", "given", "groups", "init_fd", "nofile",
-        "oom_score_adj", "proc_device", "root", "root_fd", "uid",
+        "oom_score_adj", "proc_device", "root", "root_fd", "uid", "unowned",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +48,8 @@ class Child:
         self.uid = 0
         self.gid = 0
         self.groups: list[int] = []
+        self.unowned: list[tuple[int, int, int | None, int | None]] = []
+        """Open files for the container's user: (descriptor, mode, uid, gid), None: that user's."""
 
     def open_target(self, path: str, *, directory: bool) -> int:
         """An O_PATH descriptor of `path` inside the root, made (with its parents) where it is not

@@ -12,8 +12,10 @@ command lines.
     DATA/projects/P/containers/ID/status.json     ContainerStatus
     DATA/projects/P/containers/ID/exit.json       last exit, written by the keeper
     DATA/projects/P/containers/ID/{upper,work,root,log}
+    DATA/projects/P/material/DIGEST               what its secrets and configs contain
     DATA/networks/{lock,NAME.json}                NetworkRecord
     DATA/volumes/NAME/{volume.json,_data}         VolumeRecord
+    DATA/{secrets,configs}/NAME                   for `external: true`
     DATA/images/…                                 owned by image.store
     DATA/cache/…                                  may be deleted at any time
     RUN/projects/P/{control.sock,supervisor.lock,keeper.sock,keeper.lock,supervisor.log}
@@ -94,6 +96,15 @@ class Layout:
 
     def container_log(self, project: str, id_: str) -> str:
         return f"{self.container(project, id_)}/log"
+
+    def material(self, project: str) -> str:
+        return f"{self.project(project)}/material"
+
+    def secrets(self) -> str:
+        return f"{self.data}/secrets"
+
+    def configs(self) -> str:
+        return f"{self.data}/configs"
 
     def networks(self) -> str:
         return f"{self.data}/networks"
