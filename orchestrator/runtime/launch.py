@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Literal
 
 from orchestrator.errors import CommandNotExecutableError, CommandNotFoundError, LaunchError
-from orchestrator.linux import caps, seccomp, syscalls
+from orchestrator.linux import caps, seccomp_default, syscalls
 from orchestrator.runtime import command, enter, groups, limits, material, privilege, rootfs
 from orchestrator.runtime.limits import Hierarchy, Placement
 from orchestrator.runtime.spec import ContainerSpec
@@ -205,7 +205,7 @@ def _seccomp(spec: ContainerSpec, mask: int, *, enabled: bool) -> list[Step]:
 @cache
 def _filter(mask: int) -> str:
     """Most containers of a machine have the same capabilities."""
-    return seccomp.default_program(mask).hex()
+    return seccomp_default.default_program(mask).hex()
 
 
 def _environment(
