@@ -42,7 +42,6 @@ VALUES_FOR_RENDERING = {
 
 HOMES = {
     "yaml": {"orchestrator.spec.yaml"},
-    "jsonschema": {"orchestrator.spec.schema"},
     "networkx": {"orchestrator.plan.graph"},
     "anyio": {"orchestrator.supervisor", "orchestrator.network"},
 }

@@ -11,7 +11,7 @@ import pytest
 
 from tests.source_tree import ROOT
 
-HEAVY = {"jsonschema", "networkx", "anyio", "asyncio", "hypothesis", "pytest"}
+HEAVY = {"networkx", "anyio", "asyncio", "hypothesis", "pytest"}
 
 REPORT = """
 import atexit, json, os, sys
@@ -53,8 +53,8 @@ def test_a_quick_command_loads_no_heavy_library(
     assert loaded & HEAVY == set()
 
 
-def test_a_file_that_was_valid_before_is_not_validated_again(project: dict[str, str]) -> None:
+def test_a_file_that_was_parsed_before_is_not_parsed_again(project: dict[str, str]) -> None:
     first = loaded_by("config", cwd=project["HERE"], environment=project)
     second = loaded_by("config", cwd=project["HERE"], environment=project)
-    assert "jsonschema" in first
-    assert second & HEAVY == set()
+    assert "yaml" in first
+    assert second & {*HEAVY, "yaml"} == set()

@@ -100,7 +100,7 @@ def _tree(
         document = interpolate.interpolate(document, variables, report)
         report.check()
         root = merge.merge(root, document)
-        schema.validate(root, report, cache_dir=options.cache_dir)
+        schema.validate(root, report)
         report.check()
         if "version" in document.entries:
             file = report.shown(document.file)

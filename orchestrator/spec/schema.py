@@ -1,25 +1,20 @@
-"""Is the tree shaped as a Compose file?  The only user of jsonschema.
-
-The schema is ours (`schemas/compose.json`); jsonschema is imported only for a tree that has not
-been found valid before (a file named by its hash in the cache says so).
+"""Is the tree shaped as a Compose file?  The schema is ours (`schemas/compose.json`); here its
+faults become words for people.
 """
 
 from __future__ import annotations
 
-import marshal
+import functools
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InternalError
-from orchestrator.spec import cache
-from orchestrator.spec.node import Node, find, plain
+from orchestrator.spec import validator
+from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report
 from orchestrator.spec.suggestion import nearest_name
 from orchestrator.spec.tree import Path, dotted
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+from orchestrator.spec.validator import Fault, Source
 
 _PLACES = ("../_schemas/compose.json", "../../schemas/compose.json")
 """Beside the package in a wheel; in the checkout for an editable install."""
@@ -35,82 +30,46 @@ def schema_path() -> str:
     raise InternalError("the schema of the Compose file was not installed with the package")
 
 
-def validate(root: Node, report: Report, *, cache_dir: str | None) -> None:
+def validate(root: Node, report: Report) -> None:
     """Adds every fault of shape to the report, each at its place."""
-    tree = plain(root)
-    known = _Known(cache_dir, tree)
-    if known.is_valid():
-        return
-    errors = _errors(tree)
-    for error in errors:
-        _explain(error, root, report)
-    if not errors:
-        known.remember()
+    faults: list[Fault] = []
+    _compiled().check(root, faults)
+    for fault in faults:
+        _EXPLAIN.get(fault.keyword, _other)(fault, report)
 
 
-class _Known:
-    """The trees found valid before: one empty entry each, named by hash of tree and schema."""
-
-    def __init__(self, cache_dir: str | None, tree: object) -> None:
-        self._path: str | None = None
-        if cache_dir is not None:
-            state = os.stat(schema_path())
-            content = marshal.dumps([tree, state.st_size, state.st_mtime_ns], 2)
-            self._path = cache.entry(cache_dir, "validated", content)
-
-    def is_valid(self) -> bool:
-        return self._path is not None and os.path.exists(self._path)
-
-    def remember(self) -> None:
-        if self._path is not None:
-            cache.write(self._path, b"")
-
-
-def _errors(tree: object) -> list[ValidationError]:
+@functools.cache
+def _compiled() -> validator.Shape:
     import json
 
-    import jsonschema  # 90 ms
-
     with open(schema_path(), encoding="utf-8") as file:
-        schema = json.load(file)
-    return list(jsonschema.Draft202012Validator(schema).iter_errors(tree))
-
-
-def _explain(error: ValidationError, root: Node, report: Report) -> None:
-    path: Path = tuple(error.absolute_path)
-    node = find(root, path)
-    explain = _EXPLAIN.get(str(error.validator), _other)
-    explain(error, path, node or root, report)
+        return validator.compiled(json.load(file))
 
 
 def _say(report: Report, node: Node, path: Path, text: str, hint: str | None = None) -> None:
     report.add(node, f"{dotted(path)}: {text}" if path else text, hint=hint)
 
 
-def _unknown_keys(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    schema = _schema(error)
-    known = list(schema.get("properties", ()))
-    is_free = "^x-" in schema.get("patternProperties", ())
-    for key, child in node.entries.items():
-        if key in known or (is_free and key.startswith("x-")):
-            continue
-        if not known and _is_name(key):
+def _unknown_keys(fault: Fault, report: Report) -> None:
+    path = fault.path
+    known = list(fault.source.get("properties", ()))
+    patterns = list(fault.source.get("patternProperties", ()))
+    for key, child in fault.node.entries.items():
+        if key in known or any(validator.searcher(pattern)(key) for pattern in patterns):
             continue
         if not known:
-            _say(report, child, (*path, key), "a name has only letters, digits and `._-`")
+            _say(report, child, (*path, key), _NAMES[patterns[0]])
             continue
         near = nearest_name(key, known)
         hint = f"did you mean `{near}`?" if near else _elsewhere(key, path)
         _say(report, child, (*path, key), "unknown key", hint)
 
 
-def _schema(error: ValidationError) -> dict[str, Any]:
-    """The part of the schema that was broken."""
-    return error.schema if isinstance(error.schema, dict) else {}
-
-
-def _is_name(key: str) -> bool:
-    return bool(key) and all(c.isascii() and (c.isalnum() or c in "._-") for c in key)
+_NAMES = {
+    "^[a-zA-Z0-9._-]+$": "a name has only letters, digits and `._-`",
+    "^[a-z]+$": "the name of a limit has only small letters",
+    ".+": "the key is empty",
+}
 
 
 def _elsewhere(key: str, path: Path) -> str | None:
@@ -119,8 +78,8 @@ def _elsewhere(key: str, path: Path) -> str | None:
     return None
 
 
-def _wrong_type(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    schema = _schema(error)
+def _wrong_type(fault: Fault, report: Report) -> None:
+    schema, path, node = fault.source, fault.path, fault.node
     wanted = schema.get("description") or " or ".join(_types(schema))
     hint = None
     if node.value is None:
@@ -130,7 +89,7 @@ def _wrong_type(error: ValidationError, path: Path, node: Node, report: Report) 
     _say(report, node, path, f"must be {wanted}, not {_kind(node)}", hint)
 
 
-def _types(schema: dict[str, Any]) -> list[str]:
+def _types(schema: Source) -> list[str]:
     types = schema.get("type", [])
     return [types] if isinstance(types, str) else list(types)
 
@@ -149,35 +108,36 @@ def _kind(node: Node) -> str:
     return f"`{text if len(text) < 40 else text[:37] + '...'}`"
 
 
-def _not_listed(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    words = [str(word) for word in _schema(error)["enum"]]
+def _not_listed(fault: Fault, report: Report) -> None:
+    path, node = fault.path, fault.node
+    words = [str(word) for word in fault.source["enum"]]
     near = nearest_name(str(node.value), words)
     hint = f"did you mean `{near}`?" if near else None
     _say(report, node, path, f"must be one of {', '.join(words)}, not {_kind(node)}", hint)
 
 
-def _missing_keys(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    for key in _schema(error)["required"]:
-        if key not in node.entries:
-            _say(report, node, path, f"`{key}` is missing")
+def _missing_keys(fault: Fault, report: Report) -> None:
+    for key in fault.source["required"]:
+        if key not in fault.node.entries:
+            _say(report, fault.node, fault.path, f"`{key}` is missing")
 
 
-def _repeated(error: ValidationError, path: Path, node: Node, report: Report) -> None:
+def _repeated(fault: Fault, report: Report) -> None:
     seen: dict[str, int] = {}
-    for item in node.items:
-        text = repr(plain(item))
+    for item in fault.node.items:
+        text = repr(validator.comparable(item))
         if text in seen:
-            _say(report, item, path, f"{_kind(item)} is given twice, first in line {seen[text]}")
+            said = f"{_kind(item)} is given twice, first in line {seen[text]}"
+            _say(report, item, fault.path, said)
         seen.setdefault(text, item.line)
 
 
-def _other(error: ValidationError, path: Path, node: Node, report: Report) -> None:
-    wanted = _schema(error).get("description")
-    text = f"must be {wanted}, not {_kind(node)}" if wanted else error.message
-    _say(report, node, path, text)
+def _other(fault: Fault, report: Report) -> None:
+    wanted = fault.source["description"]
+    _say(report, fault.node, fault.path, f"must be {wanted}, not {_kind(fault.node)}")
 
 
-_EXPLAIN: dict[str, Callable[[ValidationError, Path, Node, Report], None]] = {
+_EXPLAIN: dict[str, Callable[[Fault, Report], None]] = {
     "additionalProperties": _unknown_keys,
     "type": _wrong_type,
     "enum": _not_listed,
