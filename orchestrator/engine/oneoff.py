@@ -194,7 +194,7 @@ def run(
 
 
 def _draft(workspace: Workspace, name: str, options: RunOptions) -> tuple[Draft, Service]:
-    project = workspace.project
+    project = workspace.runnable
     if name not in project.services and name not in project.disabled:
         raise UsageError(f"no such service: {name}",
                          hint="declared are: " + ", ".join(sorted(project.services)))  # fmt: skip

@@ -50,7 +50,7 @@ class Draft:
 
 def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) -> Draft:
     """The plan of `up`.  ImageNotFoundError and SpecError before anything is touched."""
-    project = with_scale(workspace.project, policy)
+    project = with_scale(workspace.runnable, policy)
     selected = select(project, policy.services, with_dependencies=policy.with_dependencies)
     found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
     observed = workspace.observe()
@@ -282,7 +282,7 @@ def opening(workspace: Workspace, *, command: str, sink: Sink) -> Change:
         head = submit.HeadStart(workspace.layout, workspace.glanced_name)
         head.begin()
         try:
-            _ = workspace.project
+            _ = workspace.runnable
         except BaseException:
             head.abandon()
             raise

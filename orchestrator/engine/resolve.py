@@ -249,14 +249,15 @@ def ports(service: Service, *, project: Project) -> tuple[runtime.PublishedPort,
     """The published ports; an open host port is 0, 0."""
     return tuple(
         _port(port, project.where("services", service.name, "ports", number))
-        for number, port in enumerate(service.ports)
-    )
+        for number, port in enumerate(service.ports) if port.protocol != "sctp"
+    )  # fmt: skip
 
 
 def _port(port: Port, origin: str) -> runtime.PublishedPort:
     low, _, high = (port.published or "0").partition("-")
     return runtime.PublishedPort(
-        target=port.target, protocol=port.protocol, host_ip=port.host_ip or "",
+        target=port.target, protocol="udp" if port.protocol == "udp" else "tcp",
+        host_ip=port.host_ip or "",
         first=int(low), last=int(high or low), origin=origin,
     )  # fmt: skip
 

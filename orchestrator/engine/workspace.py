@@ -91,7 +91,7 @@ class Workspace:
             project_name=choice.project_name, env_files=choice.env_files,
             profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(),
             stdin=sys.stdin.buffer if "-" in choice.files else None,
-            cache_dir=self.layout.cache(), lenient=choice.lenient,
+            cache_dir=self.layout.cache(),
         )  # fmt: skip
 
     @cached_property
@@ -100,6 +100,14 @@ class Workspace:
         from orchestrator.spec.load import load
 
         return load(self.load_options)
+
+    @cached_property
+    def runnable(self) -> Project:
+        """What the files say, once all of it can be carried out here.  SpecError otherwise; only
+        warnings with --lenient."""
+        from orchestrator.spec.runnable import runnable
+
+        return runnable(self.project, lenient=self.choice.lenient)
 
     @cached_property
     def name(self) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator.spec import mounts, ports, shapes, values
-from orchestrator.spec.node import Node
+from orchestrator.spec import fields, mounts, ports, shapes, values
+from orchestrator.spec.fields import Misread
+from orchestrator.spec.node import Node, find
 from orchestrator.spec.report import Report
 from orchestrator.spec.shapes import made
 from orchestrator.spec.tree import Path, dotted
@@ -24,14 +25,37 @@ def canonical(root: Node, report: Report) -> Node:
         node = entries.get(section)
         if node is not None and isinstance(node.value, dict):
             entries[section] = node.copy({
-                name: apply(child, rules, (section, name), report)
+                name: _canonical(child, rules, (section, name), report)
                 for name, child in node.value.items()
             })  # fmt: skip
     return root.copy(entries)
 
 
+def _canonical(node: Node, rules: dict[str, Rule], path: Path, report: Report) -> Node:
+    if path[0] != "services":
+        node = _external(node, path, report)
+    return apply(node, rules, path, report)
+
+
+def _external(node: Node, path: Path, report: Report) -> Node:
+    """The old `external: {name: N}` becomes `name` beside `external: true`."""
+    external = node.get("external")
+    if external is None or not isinstance(external.value, dict):
+        return node
+    entries = {**node.entries, "external": external.copy(True)}
+    said = external.value.get("name")
+    if said is not None:
+        own = entries.setdefault("name", said)
+        if own.value != said.value:
+            report.add(own, f"{dotted(path)}: name and external.name conflict; only use name")
+        report.warn(f"{dotted(path)}: external.name is deprecated. Please set name and external: "
+                    "true")  # fmt: skip
+    return node.copy(entries)
+
+
 def apply(node: Node, rules: dict[str, Rule], path: Path, report: Report) -> Node:
-    """The mapping with each key's rule applied; a ValueError becomes a problem at its place."""
+    """The mapping with each key's rule applied; what cannot be read becomes problems at their
+    places."""
     if not isinstance(node.value, dict):
         return node
     entries: dict[str, Node] = {}
@@ -42,20 +66,13 @@ def apply(node: Node, rules: dict[str, Rule], path: Path, report: Report) -> Nod
             continue
         try:
             entries[key] = rule(child)
-        except ItemErrors as exc:
-            for index, item, message in exc.found:
-                report.add(item, f"{dotted((*path, key, index))}: {message}")
+        except Misread as exc:
+            for below, message in exc.found:
+                place = find(child, below) or child
+                report.add(place, f"{dotted((*path, key, *below))}: {message}")
         except ValueError as exc:
             report.add(child, f"{dotted((*path, key))}: {exc}")
     return node.copy(entries)
-
-
-class ItemErrors(ValueError):
-    """Items of a list that cannot be read: (index, item, why)."""
-
-    def __init__(self, found: list[tuple[int, Node, str]]) -> None:
-        super().__init__(found[0][2])
-        self.found = found
 
 
 MOST_ITEMS = 2 * 65536
@@ -64,16 +81,18 @@ MOST_ITEMS = 2 * 65536
 
 def _each(node: Node, convert: Callable[[Node], list[Node]]) -> list[Node]:
     found: list[Node] = []
-    errors: list[tuple[int, Node, str]] = []
+    errors: list[tuple[Path, str]] = []
     for index, item in enumerate(node.items):
         try:
             found += convert(item)
+        except Misread as exc:
+            errors += [((index, *path), message) for path, message in exc.found]
         except ValueError as exc:
-            errors.append((index, item, str(exc)))
+            errors.append(((index,), str(exc)))
         if len(found) > MOST_ITEMS:
             raise ValueError(f"the ranges stand for more than {MOST_ITEMS} entries")
     if errors:
-        raise ItemErrors(errors)
+        raise Misread(errors)
     return found
 
 
@@ -249,7 +268,69 @@ def _env_file(node: Node) -> Node:
 
 
 def _grants(node: Node) -> Node:
-    return node.copy([shapes.below(item, "source") for item in node.items])
+    return node.copy(_each(node, lambda item: [_grant(item)]))
+
+
+def _grant(item: Node) -> Node:
+    found = shapes.below(item, "source")
+    mode = found.get("mode")
+    if mode is None or mode.value is None:
+        return found
+    try:
+        bits = fields.mode(mode.value)
+    except ValueError as exc:
+        raise Misread([(("mode",), str(exc))]) from None
+    return found.copy({**found.entries, "mode": mode.copy(bits)})
+
+
+def _device(item: Node) -> Node:
+    if not isinstance(item.value, str):
+        return item
+    parts = item.value.split(":")
+    if len(parts) > 3 or not parts[0]:
+        raise ValueError(f"{item.value!r} is not of the form HOST[:CONTAINER[:PERMISSIONS]]")
+    target = parts[1] if len(parts) > 1 else parts[0]
+    return made(item, source=parts[0], target=target, permissions=(*parts, "rwm", "rwm", "rwm")[2])
+
+
+def _gpus(node: Node) -> Node:
+    items = [made(node, count="all")] if isinstance(node.value, str) else node.items
+    return node.copy(_each(node.copy(items), lambda item: [_request(item)]))
+
+
+def _request(item: Node) -> Node:
+    entries = dict(item.entries)
+    count, ids = entries.get("count"), entries.get("device_ids")
+    if count is not None and ids is not None:
+        raise ValueError("`count` and `device_ids` exclude each other")
+    if count is None and ids is None:
+        count = item.copy("all")
+    if count is not None:
+        number = -1 if count.value == "all" else fields.integer(count.value)
+        entries["count"] = count.copy(number)
+    if "options" in entries:
+        entries["options"] = shapes.pairs(entries["options"])
+    return item.copy(entries)
+
+
+def _ssh(node: Node) -> Node:
+    found = shapes.pairs(shapes.listed(node))
+    return found.copy({
+        key: child.copy("") if child.value is None else child
+        for key, child in found.entries.items()
+    })  # fmt: skip
+
+
+def _truth_text(node: Node) -> Node:
+    return node.copy(values.format_scalar(node.value))
+
+
+def _options(node: Node) -> Node:
+    """Of a provider: every value is a list of texts."""
+    return node.copy({
+        key: shapes.texts(child if isinstance(child.value, list) else child.copy([child]))
+        for key, child in node.entries.items()
+    })  # fmt: skip
 
 
 def _hosts(node: Node) -> Node:
@@ -270,49 +351,102 @@ def _host(item: Node) -> list[Node]:
 
 
 def _build(node: Node) -> Node:
-    found = shapes.below(node, "context")
-    rules: dict[str, Rule] = {
-        "args": shapes.pairs, "labels": _labels, "secrets": _grants, "extra_hosts": _hosts,
-        "additional_contexts": shapes.pairs,
-    }  # fmt: skip
-    return _nested(rules)(found)
+    return _nested(_BUILD)(shapes.below(node, "context"))
 
 
 def _nested(rules: dict[str, Rule]) -> Rule:
     def convert(node: Node) -> Node:
-        return node.copy({
-            key: rules[key](child) if key in rules and child.value is not None else child
-            for key, child in node.entries.items()
-        })  # fmt: skip
+        entries: dict[str, Node] = {}
+        errors: list[tuple[Path, str]] = []
+        for key, child in node.entries.items():
+            rule = rules.get(key)
+            try:
+                entries[key] = child if rule is None or child.value is None else rule(child)
+            except Misread as exc:
+                errors += [((key, *path), message) for path, message in exc.found]
+            except ValueError as exc:
+                errors.append(((key,), str(exc)))
+        if errors:
+            raise Misread(errors)
+        return node.copy(entries)
 
     return convert
 
+
+def _list_of(rule: Rule) -> Rule:
+    return lambda node: node.copy(_each(node, lambda item: [rule(item)]))
+
+
+def _map_of(rule: Rule) -> Rule:
+    """For each entry of a mapping whose keys are the user's."""
+    return lambda node: _nested(dict.fromkeys(node.entries, rule))(node)
 
 
 _HEALTH: dict[str, Rule] = {
     "test": _test, "interval": _duration, "timeout": _duration, "start_period": _duration,
     "start_interval": _duration,
 }  # fmt: skip
-_LIMITS = _nested({"memory": _size, "cpus": _number, "pids": _integer})
+_ULIMITS = _map_of(
+    lambda node: _nested(dict.fromkeys(("soft", "hard"), _integer))(node)
+    if isinstance(node.value, dict) else _integer(node)
+)  # fmt: skip
+_BUILD: dict[str, Rule] = {
+    "args": shapes.pairs, "labels": _labels, "secrets": _grants, "extra_hosts": _hosts,
+    "additional_contexts": shapes.pairs, "ssh": _ssh, "shm_size": _size, "ulimits": _ULIMITS,
+    "no_cache_filter": shapes.listed, "provenance": _truth_text, "sbom": _truth_text,
+    "tags": shapes.unique_texts,
+}  # fmt: skip
+_RESOURCES = _nested({
+    "memory": _size, "cpus": _number, "pids": _integer, "devices": _list_of(_request),
+})  # fmt: skip
+_ROLLOUT = _nested({
+    "delay": _duration, "monitor": _duration, "parallelism": _integer, "max_failure_ratio": _number,
+})  # fmt: skip
 _DEPLOY: dict[str, Rule] = {
-    "labels": _labels,
-    "resources": _nested({"limits": _LIMITS, "reservations": _LIMITS}),
-}
+    "labels": _labels, "replicas": _integer,
+    "resources": _nested({"limits": _RESOURCES, "reservations": _RESOURCES}),
+    "update_config": _ROLLOUT, "rollback_config": _ROLLOUT,
+    "restart_policy": _nested(
+        {"delay": _duration, "window": _duration, "max_attempts": _integer}),
+    "placement": _nested({"max_replicas_per_node": _integer}),
+}  # fmt: skip
+_HOOK = _nested({"command": _command, "environment": _environment})
+_WATCH = _nested({"ignore": shapes.listed, "include": shapes.listed, "exec": _HOOK})
+_RATES = _list_of(_nested({"rate": _size}))
+_BLOCK_IO: dict[str, Rule] = {
+    "weight": _integer, "weight_device": _list_of(_nested({"weight": _integer})),
+    **dict.fromkeys(("device_read_bps", "device_read_iops", "device_write_bps",
+                     "device_write_iops"), _RATES),
+}  # fmt: skip
+_ENDPOINT = _nested({
+    "driver_opts": shapes.texts, "aliases": shapes.unique_texts,
+    "link_local_ips": shapes.unique_texts,
+})  # fmt: skip
+
+
+def _endpoints(node: Node) -> Node:
+    return _map_of(_ENDPOINT)(shapes.names(node))
+
+
 _SERVICE: dict[str, Rule] = {
     **dict.fromkeys(("annotations", "labels"), _labels),
     **dict.fromkeys(("command", "entrypoint"), _command),
     **dict.fromkeys(("dns", "dns_search"), _dns),
     **dict.fromkeys(("cap_add", "cap_drop", "dns_opt", "links", "profiles"), shapes.unique_texts),
-    **dict.fromkeys(("mem_limit", "mem_reservation", "memswap_limit", "shm_size"), _size),
-    **dict.fromkeys(("networks", "models"), shapes.names),
+    **dict.fromkeys(
+        ("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness", "shm_size"), _size),
     **dict.fromkeys(("secrets", "configs"), _grants),
-    "build": _build, "depends_on": _dependencies, "deploy": _nested(_DEPLOY),
-    "env_file": _env_file, "environment": _environment, "expose": _expose,
-    "extends": lambda node: shapes.below(node, "service"), "extra_hosts": _hosts,
-    "group_add": shapes.texts, "healthcheck": _nested(_HEALTH), "label_file": shapes.listed,
-    "logging": _nested({"options": shapes.texts}), "ports": _ports, "pull_policy": _pull_policy,
-    "stop_grace_period": _duration, "sysctls": shapes.pairs,
-    "tmpfs": lambda node: shapes.unique_texts(shapes.listed(node)), "volumes": _volumes,
+    **dict.fromkeys(("pre_start", "post_start", "pre_stop"), _list_of(_HOOK)),
+    "blkio_config": _nested(_BLOCK_IO), "build": _build, "depends_on": _dependencies,
+    "deploy": _nested(_DEPLOY), "develop": _nested({"watch": _list_of(_WATCH)}),
+    "devices": _list_of(_device), "env_file": _env_file, "environment": _environment,
+    "expose": _expose, "extra_hosts": _hosts, "gpus": _gpus, "group_add": shapes.texts,
+    "healthcheck": _nested(_HEALTH), "label_file": shapes.listed,
+    "logging": _nested({"options": shapes.texts}), "models": shapes.names,
+    "networks": _endpoints, "ports": _ports, "provider": _nested({"options": _options}),
+    "pull_policy": _pull_policy, "stop_grace_period": _duration, "storage_opt": shapes.texts,
+    "sysctls": shapes.pairs, "tmpfs": lambda node: shapes.unique_texts(shapes.listed(node)),
+    "ulimits": _ULIMITS, "volumes": _volumes,
 }  # fmt: skip
 _RESOURCE: dict[str, Rule] = {"labels": _labels, "driver_opts": shapes.texts}
 _SECTIONS: dict[str, dict[str, Rule]] = {

@@ -21,16 +21,20 @@ RESTART_POLICIES = ("no", "always", "unless-stopped", "on-failure")
 Rule = Callable[[Project, Node], Iterator[Finding]]
 
 
-def check(project: Project, root: Node, report: Report, *, lenient: bool) -> None:
-    """Adds whatever does not fit to the report, at its place; what would only fail when the
-    containers start is a warning if `lenient`."""
-    for rule in (*RULES, *START_RULES):
+def check(project: Project, root: Node, report: Report) -> None:
+    """Adds whatever does not fit to the report, at its place."""
+    _apply(RULES, project, root, report)
+
+
+def check_start(project: Project, root: Node, report: Report) -> None:
+    """The same for what the reference refuses only when it makes the containers."""
+    _apply(START_RULES, project, root, report)
+
+
+def _apply(rules: Iterable[Rule], project: Project, root: Node, report: Report) -> None:
+    for rule in rules:
         for path, message, hint in rule(project, root):
-            place = _nearest(root, path)
-            if lenient and rule in START_RULES:
-                report.warn(f"{report.place(place)}: {dotted(path)}: {message}")
-            else:
-                report.add(place, f"{dotted(path)}: {message}", hint=hint)
+            report.add(_nearest(root, path), f"{dotted(path)}: {message}", hint=hint)
 
 
 def _nearest(root: Node, path: Path) -> Node | None:
@@ -271,4 +275,3 @@ START_RULES: tuple[Rule, ...] = (
     _absolute_targets, _restart, _host_addresses, _static_addresses, _start_interval,
     _healthy_dependencies,
 )  # fmt: skip
-"""What the reference refuses only when it makes the containers."""

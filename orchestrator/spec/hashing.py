@@ -2,7 +2,8 @@
 
 A tree holds everything that reaches the container, in one normal form; its hash is kept in the
 label of the container.  Left out is what only says when and how many: `scale`, `depends_on`,
-`profiles`, `pull_policy`, `attach` and the waiting for a stop.  Pure.
+`profiles`, `pull_policy`, `attach`; how the image is made, for its id is part of the comparison;
+and `deploy`, whose effect is in other fields.  Pure.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ VERSION = 1
 """Part of every tree: raise it when a field changes its meaning, never for a new field whose
 default means what was before (defaults are left out)."""
 
-EXCLUDED = frozenset({"name", "scale", "depends_on", "profiles", "pull_policy", "attach"})
+EXCLUDED = frozenset({
+    "name", "scale", "depends_on", "profiles", "pull_policy", "attach", "build", "develop",
+    "deploy",
+})  # fmt: skip
 _UNORDERED = frozenset({"cap_add", "cap_drop", "group_add", "expose"})
 
 

@@ -43,8 +43,6 @@ class LoadOptions:
     stdin: BinaryIO | None = None
     cache_dir: str | None = None
     """Remembers which trees are valid; None: validate always."""
-    lenient: bool = False
-    """Keys that do not work yet become warnings (for `config`)."""
 
 
 @dataclass(slots=True, kw_only=True)

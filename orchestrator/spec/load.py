@@ -20,7 +20,6 @@ from orchestrator.spec import (
     paths,
     schema,
     select,
-    support,
     template,
     yaml,
 )
@@ -51,9 +50,7 @@ def load(options: LoadOptions) -> Project:
         root, working_dir=given.working_dir, home=variables.get("HOME", "")
     )
     root = _with_services(root, lambda _, node: environment.resolve(node, variables))
-    support.check(root, report, lenient=options.lenient)
-    report.check()
-    return _project(root, name, given, variables, report, lenient=options.lenient)
+    return _project(root, name, given, variables, report)
 
 
 def _documents(file: str, options: LoadOptions, report: Report) -> list[Node]:
@@ -108,9 +105,20 @@ def _tree(
                         "please remove it to avoid potential confusion")  # fmt: skip
         root = canonical.canonical(root, report)
         report.check()
+    _refuse_references(root, report)
     if root is None or not root.entries:
         raise SpecError("the Compose file is empty", where=report.shown(documents[0].file))
     return root
+
+
+def _refuse_references(root: Node | None, report: Report) -> None:
+    services = root.get("services") if root else None
+    for name, service in services.entries.items() if services else ():
+        if "extends" in service.entries:
+            report.add(service.entries["extends"], f"services.{name}.extends: not supported yet")
+    if root and "include" in root.entries:
+        report.add(root.entries["include"], "include: not supported yet")
+    report.check()
 
 
 def _with_services(root: Node, convert: Callable[[str, Node], Node]) -> Node:
@@ -122,22 +130,22 @@ def _with_services(root: Node, convert: Callable[[str, Node], Node]) -> Node:
 
 
 def _project(
-    root: Node, name: str, given: Inputs, variables: Mapping[str, str], report: Report, *,
-    lenient: bool,
-) -> Project:  # fmt: skip
+    root: Node, name: str, given: Inputs, variables: Mapping[str, str], report: Report
+) -> Project:
     root, incomplete = _with_env_files(root, given, variables, report)
-    binder = bind.Binder(root, report, project=name)
+    binder = bind.Binder(root, report, project=name, variables=variables)
     enabled, disabled = select.by_profile(binder.services(), given.profiles)
     networks = _networks(binder.networks(), enabled, disabled, name)
     report.check()
     project = Project(
         name=name, working_dir=given.working_dir, files=given.files, env_files=given.env_files,
         services=enabled, disabled=disabled, networks=networks, volumes=binder.volumes(),
+        secrets=binder.secrets(), configs=binder.configs(), models=binder.models(),
         profiles=given.profiles,
         extensions={key: plain(n) for key, n in root.entries.items() if key.startswith("x-")},
         marks=NodeMarks(root), tree=root, incomplete=incomplete,
     )  # fmt: skip
-    check.check(project, root, report, lenient=lenient)
+    check.check(project, root, report)
     report.check()
     return replace(project, warnings=tuple(report.warnings))
 

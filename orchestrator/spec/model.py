@@ -3,8 +3,8 @@
 Frozen values.  All short forms are long, all paths absolute, all variables replaced, all units
 converted: seconds as float, sizes as int bytes.  A field that is None was not said (the image or
 the default decides later, in `engine.resolve`).  Field names are those of the Compose
-specification.  Keys the specification has and this model lacks are refused by `spec.check`
-with their place; none is dropped silently.
+specification; every key it has is here.  What does not work yet is refused by `support` when
+somebody acts.
 """
 
 from __future__ import annotations
@@ -13,93 +13,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestrator.spec.build_model import Build, Develop, WatchRule
+from orchestrator.spec.deploy_model import (
+    Deploy,
+    GenericResource,
+    Placement,
+    Resources,
+    RestartPolicy,
+    Rollout,
+)
 from orchestrator.spec.node import Node
+from orchestrator.spec.parts_model import (
+    BlockIo,
+    Condition,
+    CredentialSpec,
+    Dependency,
+    Device,
+    DeviceRate,
+    DeviceRequest,
+    DeviceWeight,
+    Grant,
+    Healthcheck,
+    Hook,
+    Link,
+    Logging,
+    ModelUse,
+    Port,
+    Provider,
+    ServiceNetwork,
+    Ulimit,
+    VolumeMount,
+    VolumesFrom,
+)
+from orchestrator.spec.resource_model import Config, IpamPool, Model, Network, Secret, Volume
 from orchestrator.spec.tree import Mark, Marks, Path, nearest
 
-Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dependency:
-    """One entry of `depends_on`."""
-
-    service: str
-    condition: Condition = "service_started"
-    restart: bool = False
-    required: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthcheck:
-    """`healthcheck`; None means: take the image's, else the default."""
-
-    test: tuple[str, ...] | None = None
-    """Starts with NONE, CMD or CMD-SHELL."""
-    interval: float | None = None
-    timeout: float | None = None
-    retries: int | None = None
-    start_period: float | None = None
-    start_interval: float | None = None
-    disable: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """One published port; ranges have been expanded except `published` ranges to choose from."""
-
-    target: int
-    published: str | None = None
-    """`8080`, a range `8000-8010` to choose a free one from, or None: ephemeral."""
-    host_ip: str | None = None
-    protocol: Literal["tcp", "udp"] = "tcp"
-    mode: str = "ingress"
-    name: str | None = None
-    app_protocol: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeMount:
-    """One entry of `volumes`."""
-
-    type: Literal["bind", "volume", "tmpfs"]
-    source: str | None
-    """bind: absolute host path; volume: top-level key, None: anonymous; tmpfs: None."""
-    target: str
-    read_only: bool = False
-    nocopy: bool = False
-    create_host_path: bool = True
-    propagation: str = "rprivate"
-    tmpfs_size: int | None = None
-    tmpfs_mode: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceNetwork:
-    """One entry of a service's `networks`."""
-
-    network: str
-    """Top-level key."""
-    aliases: tuple[str, ...] = ()
-    ipv4_address: str | None = None
-    mac_address: str | None = None
-    priority: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ulimit:
-    """One entry of `ulimits`; -1 is infinity."""
-
-    name: str
-    soft: int
-    hard: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Logging:
-    """`logging`: drivers json-file and local, options max-size and max-file."""
-
-    driver: str = "json-file"
-    options: Mapping[str, str] = field(default_factory=dict)
+__all__ = [
+    "BlockIo", "Build", "Condition", "Config", "CredentialSpec", "Dependency", "Deploy", "Develop",
+    "Device", "DeviceRate", "DeviceRequest", "DeviceWeight", "GenericResource", "Grant",
+    "Healthcheck", "Hook", "IpamPool", "Link", "Logging", "Model", "ModelUse", "Network",
+    "Placement", "Port", "Project", "Provider", "Resources", "RestartPolicy", "Rollout", "Secret",
+    "Service", "ServiceNetwork", "Ulimit", "Volume", "VolumeMount", "VolumesFrom", "WatchRule",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +63,10 @@ class Service:
 
     name: str
     image: str
+    """Empty where only `build` or `provider` is given."""
+    build: Build | None = None
+    pull_policy: str | None = None
+    platform: str | None = None
     command: tuple[str, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
     working_dir: str | None = None
@@ -116,6 +75,8 @@ class Service:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     """env_file already merged in; None: named but set nowhere, so not passed on."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    """label_file already merged in."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
     container_name: str | None = None
     hostname: str | None = None
     domainname: str | None = None
@@ -123,71 +84,95 @@ class Service:
     tty: bool = False
     stdin_open: bool = False
     attach: bool = True
-    read_only: bool = False
     restart: str = "no"
-    """no, always, unless-stopped, on-failure or on-failure:N."""
+    """no, always, unless-stopped, on-failure or on-failure:N; deploy.restart_policy included."""
     stop_signal: str | None = None
     stop_grace_period: float | None = None
+    runtime: str | None = None
+    isolation: str | None = None
     scale: int = 1
     """`scale` or `deploy.replicas`."""
     profiles: tuple[str, ...] = ()
-    pull_policy: str | None = None
+    deploy: Deploy | None = None
+    """What of it has an effect here is in the fields of the service as well."""
+    develop: Develop | None = None
+    provider: Provider | None = None
+    models: Mapping[str, ModelUse] = field(default_factory=dict)
+
     depends_on: Mapping[str, Dependency] = field(default_factory=dict)
+    """With what follows from links, volumes_from, network_mode, ipc and pid."""
+    links: tuple[Link, ...] = ()
+    external_links: tuple[Link, ...] = ()
     healthcheck: Healthcheck | None = None
+    pre_start: tuple[Hook, ...] = ()
+    post_start: tuple[Hook, ...] = ()
+    pre_stop: tuple[Hook, ...] = ()
+
+    cpus: float | None = None
+    """As the following fields: deploy.resources included; None and 0: no limit."""
+    mem_limit: int | None = None
+    mem_reservation: int | None = None
+    pids_limit: int | None = None
+    memswap_limit: int | None = None
+    """Memory and swap together; -1: no limit."""
+    mem_swappiness: int | None = None
+    cpu_shares: int | None = None
+    cpu_quota: int | None = None
+    """Microseconds, as the three that follow."""
+    cpu_period: int | None = None
+    cpu_rt_runtime: int | None = None
+    cpu_rt_period: int | None = None
+    cpu_count: int | None = None
+    """Of Windows only, as `cpu_percent`."""
+    cpu_percent: float | None = None
+    cpuset: str | None = None
+    oom_kill_disable: bool = False
+    oom_score_adj: int | None = None
+    shm_size: int | None = None
+    blkio_config: BlockIo | None = None
+    cgroup: Literal["host", "private"] | None = None
+    cgroup_parent: str | None = None
+    ulimits: tuple[Ulimit, ...] = ()
+    storage_opt: Mapping[str, str] = field(default_factory=dict)
+    device_cgroup_rules: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
+    gpus: tuple[DeviceRequest, ...] = ()
+    """`gpus`, each asking for the capability gpu, and deploy.resources.reservations.devices."""
+
+    privileged: bool = False
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
-    cpus: float | None = None
-    mem_limit: int | None = None
-    pids_limit: int | None = None
-    shm_size: int | None = None
-    oom_score_adj: int | None = None
-    ulimits: tuple[Ulimit, ...] = ()
-    tmpfs: tuple[str, ...] = ()
-    """`PATH[:options]`."""
-    volumes: tuple[VolumeMount, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    read_only: bool = False
+    userns_mode: str | None = None
+    pid: str | None = None
+    """host, service:NAME or container:NAME; `ipc` also shareable, private and none."""
+    ipc: str | None = None
+    uts: str | None = None
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    credential_spec: CredentialSpec | None = None
+    use_api_socket: bool = False
+
+    network_mode: str | None = None
+    """none, host, bridge, service:NAME, container:NAME or a network; `networks` is empty then."""
     networks: Mapping[str, ServiceNetwork] = field(default_factory=dict)
     """By top-level key, in order of attachment; `default` where nothing is said."""
-    ports: tuple[Port, ...] = ()
-    expose: tuple[str, ...] = ()
-    extra_hosts: tuple[tuple[str, str], ...] = ()
-    """(host, ip); ip may be `host-gateway`."""
+    mac_address: str | None = None
     dns: tuple[str, ...] = ()
     dns_opt: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    """(host, ip); ip may be `host-gateway`."""
+    expose: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+
+    volumes: tuple[VolumeMount, ...] = ()
+    volumes_from: tuple[VolumesFrom, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    """`PATH[:options]`."""
+    secrets: tuple[Grant, ...] = ()
+    configs: tuple[Grant, ...] = ()
     logging: Logging | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IpamPool:
-    """One entry of `ipam.config`."""
-
-    subnet: str | None = None
-    ip_range: str | None = None
-    gateway: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """A top-level network."""
-
-    key: str
-    name: str
-    driver: str | None = None
-    internal: bool = False
-    external: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
-    ipam: tuple[IpamPool, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
-    """A top-level volume."""
-
-    key: str
-    name: str
-    driver: str | None = None
-    external: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +190,9 @@ class Project:
     """Services whose profile is not active."""
     networks: Mapping[str, Network] = field(default_factory=dict)
     volumes: Mapping[str, Volume] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    configs: Mapping[str, Config] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
     profiles: tuple[str, ...] = ()
     extensions: Mapping[str, object] = field(default_factory=dict)
     """Top-level `x-` keys, for `config`."""

@@ -61,15 +61,11 @@ _ROOT: Keys = {
 }  # fmt: skip
 
 
-def check(root: Node, report: Report, *, lenient: bool) -> None:
-    """Every key that does not work yet becomes a problem, or a warning if `lenient`."""
+def check(root: Node, report: Report) -> None:
+    """Every key that does not work yet becomes a problem."""
     for path, node, value in _refused(root, _ROOT, ()):
-        what = f"{dotted(path)}: {value} is not supported yet" if value else (
-            f"{dotted(path)}: not supported yet")  # fmt: skip
-        if lenient:
-            report.warn(f"{report.place(node)}: {what}" if report.place(node) else what)
-        else:
-            report.add(node, what, hint=_HINT)
+        what = f"{value} is not supported yet" if value else "not supported yet"
+        report.add(node, f"{dotted(path)}: {what}", hint=_HINT)
 
 
 def _refused(node: Node, keys: Keys, path: Path) -> Iterator[tuple[Path, Node, str]]:

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.spec.load import LoadOptions, load
 from orchestrator.spec.model import Project, Service
+from orchestrator.spec.runnable import runnable
 
 
 def write(directory: Path, **files: str) -> None:
@@ -27,6 +28,18 @@ def loaded(directory: Path, text: str | None = None, **options: Any) -> Project:
         write(directory, compose_yaml=text)
     options.setdefault("cwd", str(directory))
     return load(LoadOptions(**options))
+
+
+def acted_on(directory: Path, text: str, *, lenient: bool = False) -> Project:
+    """The same once it may be carried out."""
+    return runnable(loaded(directory, text), lenient=lenient)
+
+
+def not_acted_on(directory: Path, text: str) -> SpecError:
+    """The error with which this text is not carried out."""
+    with pytest.raises(SpecError) as caught:
+        acted_on(directory, text)
+    return caught.value
 
 
 def service(directory: Path, lines: str, **options: Any) -> Service:

@@ -13,7 +13,7 @@ from tests.spec.loading import loaded
 
 
 def printed(directory: Path, text: str) -> str:
-    project = select(loaded(directory, text, lenient=True), [], with_dependencies=True)
+    project = select(loaded(directory, text), [], with_dependencies=True)
     return dump.to_yaml(project)
 
 

@@ -21,6 +21,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.spec import dump
 from orchestrator.spec.load import LoadOptions, load
+from orchestrator.spec.runnable import runnable
 from orchestrator.spec.select import select
 from tests.source_tree import ROOT
 
@@ -115,6 +116,7 @@ def answer(case: Case, directory: Path) -> Any:
     environ = {"HOME": HOME, "PWD": cwd, **{k: placed(v) for k, v in case.environ.items()}}
     options = {key: placed(value) for key, value in case.options.items()}
     project = load(LoadOptions(cwd=cwd, environ=environ, **options))
+    runnable(project, lenient=False)
     text = dump.to_json(select(project, case.services, with_dependencies=True))
     names = [(cwd, "$PROJECT_DIR"), (str(root), "$CASE_ROOT"), (str(directory), "$PROJECT_PARENT")]
     for place, name in names:

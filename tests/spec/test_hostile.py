@@ -21,16 +21,16 @@ SCHEMA = json.loads(Path(schema.schema_path()).read_text())
 FILES = documents.files(SCHEMA)
 
 
-@given(tree=FILES, other=FILES, lenient=st.booleans())
+@given(tree=FILES, other=FILES)
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_tree_is_a_project_or_refused_with_a_place(
-    tmp_path: Path, tree: object, other: object, lenient: bool
+    tmp_path: Path, tree: object, other: object
 ) -> None:
     text = f"{json.dumps(tree)}\n---\n{json.dumps(other)}\n"
     options = LoadOptions(
-        files=("-",), stdin=io.BytesIO(text.encode()), cwd=str(tmp_path), lenient=lenient,
+        files=("-",), stdin=io.BytesIO(text.encode()), cwd=str(tmp_path),
         project_name="p",
     )  # fmt: skip
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.spec.check import find_cycle
-from tests.spec.loading import loaded, refused
+from tests.spec.loading import acted_on, loaded, not_acted_on, refused
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ from tests.spec.loading import loaded, refused
     ],
 )  # fmt: skip
 def test_a_rule(tmp_path: Path, text: str, where: str, words: str, hint: str | None) -> None:
-    error = refused(tmp_path, f"services:\n  {text}\n")
+    error = not_acted_on(tmp_path, f"services:\n  {text}\n")
     place, message, told = error.problems[0]
     assert place == f"compose.yaml:{where}"
     assert words in message
@@ -117,20 +117,20 @@ NAMED = [
 
 
 def test_what_does_not_work_yet_is_refused_by_name_all_at_once(tmp_path: Path) -> None:
-    problems = refused(tmp_path, UNSUPPORTED).problems
+    problems = not_acted_on(tmp_path, UNSUPPORTED).problems
     assert [message.split(": not")[0].split(" is not")[0] for _, message, _ in problems] == NAMED
     assert all(where.startswith("compose.yaml:") and hint for where, _, hint in problems)
 
 
 def test_lenient_loading_warns_instead(tmp_path: Path) -> None:
-    project = loaded(tmp_path, UNSUPPORTED, lenient=True)
+    project = acted_on(tmp_path, UNSUPPORTED, lenient=True)
     assert len(project.warnings) == len(NAMED)
     assert "compose.yaml:5:5: services.a.build: not supported yet" in project.warnings
 
 
 def test_a_key_that_asks_for_nothing_passes(tmp_path: Path) -> None:
     text = "services: {a: {image: i, privileged: false, devices: [], sysctls: {}}}"
-    assert loaded(tmp_path, text).warnings == ()
+    assert acted_on(tmp_path, text).warnings == ()
 
 
 def test_version_is_accepted_with_a_warning(tmp_path: Path) -> None:

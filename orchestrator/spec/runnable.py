@@ -1,0 +1,27 @@
+"""May the project be carried out?  What does not work yet and what would only fail when the
+containers start is refused here, with its place; reading and showing the files needs none of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.spec import check, support
+from orchestrator.spec.model import Project
+from orchestrator.spec.report import Report
+
+
+def runnable(project: Project, *, lenient: bool) -> Project:
+    """The project, fit to be carried out.  Raises SpecError with every reason against it; if
+    `lenient`, those are warnings of the project instead."""
+    if project.tree is None:
+        return project
+    report = Report(project.working_dir)
+    support.check(project.tree, report)
+    check.check_start(project, project.tree, report)
+    if not report.problems:
+        return project
+    if not lenient:
+        report.check()
+    found = [": ".join(filter(None, problem[:2])) for problem in report.problems]
+    return replace(project, warnings=(*project.warnings, *found))
