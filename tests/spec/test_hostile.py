@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
 from orchestrator.spec import dump, hashing, schema
