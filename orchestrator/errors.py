@@ -3,6 +3,7 @@
     PcomposeError                 message, hint, exit_code; the only thing `cli.main` catches
     ├── UsageError                flags and arguments
     ├── SpecError                 the files say something wrong: `problems` with file:line:col
+    │   └── BuildError            an image cannot be built: Dockerfile:line:col
     ├── PlanError                 the wish cannot become a plan
     │   └── CycleError            services that wait for each other
     ├── ImageError                store, archives, unpacking
@@ -58,6 +59,11 @@ class SpecError(PcomposeError):
         self.problems = problems or ((where, message, hint),)
         texts = [f"{place}: {text}" if place else text for place, text, _ in self.problems]
         super().__init__("\n".join(texts), hint=hint if len(self.problems) == 1 else None)
+
+
+class BuildError(SpecError):
+    """An image cannot be built; `where` is `Dockerfile:line:col`, empty where no line is at fault.
+    """
 
 
 class PlanError(PcomposeError):

@@ -21,10 +21,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": {"errors", "linux"},
     "state": {"errors", "names", "linux"},
     "plan": {"errors", "names", "spec", "state"},
+    "build": {"errors", "events", "image", "linux", "runtime"},
     "supervisor": {"errors", "events", "names", "linux", "state", "runtime", "network"},
     "engine": {
         "errors", "events", "names", "linux", "spec", "image", "network", "runtime", "state",
-        "plan", "supervisor",
+        "plan", "build", "supervisor",
     },
     "api": {"errors", "events", "names", "engine", "spec", "plan", "state"},
     "cli": {"errors", "events", "names", "api"},
