@@ -39,7 +39,9 @@ def merge_files(name: str, service: Node, variables: Mapping[str, str], report: 
         path = f"services.{name}.env_file.{index}"
         _read(item, path, {**own, **variables}, found, report)
     entries = {key: node for key, node in service.entries.items() if key != "env_file"}
-    found.update(given.entries)
+    for key, node in given.entries.items():
+        file = found.get(key)
+        found[key] = node.over(file, "`environment` wins over env_file") if file else node
     entries["environment"] = given.copy(found)
     return service.copy(entries)
 
@@ -73,7 +75,10 @@ def _read(
         return
     for entry in entries:
         if entry.value is not None:
-            found[entry.name] = Node(entry.value, path, entry.line, 1)
+            node = Node(entry.value, path, entry.line, 1)
+            node = report.trace.entry(node) if report.trace else node
+            earlier = found.get(entry.name)
+            found[entry.name] = node.over(earlier) if earlier else node
 
 
 def _unset(name: str, report: Report) -> None:

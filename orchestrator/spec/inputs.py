@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from orchestrator import names
 from orchestrator.errors import SpecError
 from orchestrator.spec import dotenv
+
+if TYPE_CHECKING:
+    from orchestrator.spec.provenance import Trace
 
 MAIN_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDE_FILES = (
@@ -23,6 +26,9 @@ OVERRIDE_FILES = (
 STDIN = "-"
 LARGEST = 16 << 20
 """Bytes of one env file."""
+
+Phase = Literal["interpolation", "paths", "environment", "normalization", "consistency"]
+"""A phase of the load that `config --no-…` leaves out; `environment` is env_file and label_file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,10 @@ class LoadOptions:
     stdin: BinaryIO | None = None
     cache_dir: str | None = None
     """Remembers which trees are valid; None: validate always."""
+    skip: frozenset[Phase] = frozenset()
+    """Phases left out.  Without `interpolation` the project has a tree and no services."""
+    trace: Trace | None = None
+    """Gathers where everything comes from, for `config --explain`; such a load is slower."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,6 +20,8 @@ def interpolate(root: Node, environment: Mapping[str, str], report: Report) -> N
     def missing(name: str) -> None:
         report.warn(f'The "{name}" variable is not set. Defaulting to a blank string.')
 
+    if report.trace:
+        report.trace.interpolated(root, environment)
     expanded = _expand(root, (), environment.get, missing, report)
     for path, node, cast in _typed(expanded):
         _convert(path, node, cast, report)
@@ -30,7 +32,8 @@ def _expand(
     node: Node, path: Path, lookup: template.Lookup, missing: Callable[[str], None], report: Report
 ) -> Node:
     value = node.value
-    fresh = Node(value, node.file, node.line, node.column, node.tag)
+    fresh = node.copy(value)
+    fresh.tag = node.tag
     if isinstance(value, str):
         if "$" in value:
             fresh.value = _substituted(node, value, path, lookup, missing, report)

@@ -38,7 +38,7 @@ def load(options: LoadOptions) -> Project:
     `file:line:col` relative to the project's directory.
     """
     given = inputs.gather(options)
-    report = Report(given.working_dir)
+    report = Report(given.working_dir, trace=options.trace)
     report.warnings += given.warnings
     documents = [doc for file in given.files for doc in _documents(file, options, report)]
     if not documents:
@@ -46,11 +46,15 @@ def load(options: LoadOptions) -> Project:
     name = _name(options, given, documents)
     variables = {**given.environment, "COMPOSE_PROJECT_NAME": name}
     root = _tree(documents, variables, options, report)
-    root = paths.absolute(
-        root, working_dir=given.working_dir, home=variables.get("HOME", "")
-    )
+    if "paths" not in options.skip:
+        root = paths.absolute(
+            root, working_dir=given.working_dir, home=variables.get("HOME", "")
+        )
     root = _with_services(root, lambda _, node: environment.resolve(node, variables))
-    return _project(root, name, given, variables, report)
+    if "interpolation" in options.skip:  # text where numbers belong: there is nothing to bind
+        return Project(name=name, working_dir=given.working_dir, files=given.files, services={},
+                       tree=root, warnings=tuple(report.warnings))  # fmt: skip
+    return _project(root, name, given, variables, report, options.skip)
 
 
 def _documents(file: str, options: LoadOptions, report: Report) -> list[Node]:
@@ -63,7 +67,8 @@ def _documents(file: str, options: LoadOptions, report: Report) -> list[Node]:
         except OSError as exc:
             raise SpecError(f"cannot read {file}: {exc.strerror}") from exc
     shown = report.shown(file)
-    return parsed.documents(data, file=file, shown=shown, cache_dir=options.cache_dir)
+    found = parsed.documents(data, file=file, shown=shown, cache_dir=options.cache_dir)
+    return report.trace.documents(found, "file") if report.trace else found
 
 
 def _name(options: LoadOptions, given: Inputs, documents: list[Node]) -> str:
@@ -94,7 +99,8 @@ def _tree(
         if not isinstance(document.value, dict):
             report.add(document, "the file must be a mapping with `services:`")
             report.check()
-        document = interpolate.interpolate(document, variables, report)
+        if "interpolation" not in options.skip:
+            document = interpolate.interpolate(document, variables, report)
         report.check()
         root = merge.merge(root, document)
         schema.validate(root, report)
@@ -130,9 +136,12 @@ def _with_services(root: Node, convert: Callable[[str, Node], Node]) -> Node:
 
 
 def _project(
-    root: Node, name: str, given: Inputs, variables: Mapping[str, str], report: Report
-) -> Project:
-    root, incomplete = _with_env_files(root, given, variables, report)
+    root: Node, name: str, given: Inputs, variables: Mapping[str, str], report: Report,
+    skip: frozenset[inputs.Phase],
+) -> Project:  # fmt: skip
+    incomplete: dict[str, tuple[Problem, ...]] = {}
+    if "environment" not in skip:
+        root, incomplete = _with_env_files(root, given, variables, report)
     binder = bind.Binder(root, report, project=name, variables=variables)
     enabled, disabled = select.by_profile(binder.services(), given.profiles)
     networks = _networks(binder.networks(), enabled, disabled, name)
@@ -145,7 +154,8 @@ def _project(
         extensions={key: plain(n) for key, n in root.entries.items() if key.startswith("x-")},
         marks=NodeMarks(root), tree=root, incomplete=incomplete,
     )  # fmt: skip
-    check.check(project, root, report)
+    if "consistency" not in skip:
+        check.check(project, root, report)
     report.check()
     return replace(project, warnings=tuple(report.warnings))
 
@@ -158,7 +168,7 @@ def _with_env_files(
     incomplete: dict[str, tuple[Problem, ...]] = {}
 
     def convert(name: str, node: Node) -> Node:
-        own = Report(given.working_dir)
+        own = Report(given.working_dir, trace=report.trace)
         node = environment.merge_files(name, node, variables, own)
         profiles = node.get("profiles")
         active = {item.value for item in profiles.items} if profiles else set()

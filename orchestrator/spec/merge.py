@@ -40,17 +40,17 @@ def without_resets(node: Node) -> Node:
 
 def _merged(base: Node, other: Node, path: Path) -> Node:
     if other.tag == OVERRIDE:
-        return without_resets(other)
+        return without_resets(other).over(base, OVERRIDE)
     inner = path[2:] if path[:1] == ("services",) else None
     if inner in _REPLACED:
-        return without_resets(other)
+        return without_resets(other).over(base, "replaced as a whole")
     if other.value is None:
-        return base
+        return base.over(other, "null leaves what was")
     if inner is not None:
         if inner == ("logging",) and _other_driver(base, other):
-            return without_resets(other)
+            return without_resets(other).over(base, "another driver replaces all options")
         if len(inner) == 2 and inner[0] == "ulimits":
-            return without_resets(other)
+            return without_resets(other).over(base, "replaced as a whole")
         if inner in _PAIRS:
             return _pairs(base, other)
         base, other = _alike(base, other, inner)
@@ -65,9 +65,13 @@ def _pairs(base: Node, other: Node) -> Node:
     """Variables and labels: each is replaced as a whole, also by one without a value."""
     one, two = shapes.pairs(base), shapes.pairs(other)
     if not isinstance(one.value, dict) or not isinstance(two.value, dict):
-        return without_resets(other)
+        return without_resets(other).over(base)
     kept = {key: node for key, node in one.value.items() if key not in two.value}
-    return two.copy({**kept, **without_resets(two).entries})
+    later = {
+        key: node.over(one.value[key]) if key in one.value else node
+        for key, node in without_resets(two).entries.items()
+    }
+    return two.copy({**kept, **later})
 
 
 def _joined(base: Node, other: Node, path: Path) -> Node:
@@ -75,7 +79,7 @@ def _joined(base: Node, other: Node, path: Path) -> Node:
         return _mappings(base.value, other, path)
     if isinstance(base.value, list) and isinstance(other.value, list):
         return base.copy(base.value + [without_resets(n) for n in other.value if n.tag != RESET])
-    return without_resets(other)
+    return without_resets(other).over(base)
 
 
 def _mappings(base: dict[str, Node], other: Node, path: Path) -> Node:

@@ -59,6 +59,11 @@ class Node:
         """Another value at the same place, without the tag."""
         return Node(value, self.file, self.line, self.column)
 
+    def over(self, beaten: Node, rule: str = "") -> Node:
+        """This node in the place of `beaten`, by `rule` ("": the later file wins).  Only a node of
+        `provenance` remembers it."""
+        return self
+
 
 def plain(node: Node) -> Tree:
     """The value without places."""

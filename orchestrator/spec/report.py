@@ -5,8 +5,13 @@ Knows how a place is written for the reader; does not decide what is wrong.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orchestrator.errors import SpecError
 from orchestrator.spec.node import Node
+
+if TYPE_CHECKING:
+    from orchestrator.spec.provenance import Trace
 
 Problem = tuple[str, str, str | None]
 """(where, message, hint)"""
@@ -18,10 +23,11 @@ AT_MOST = 20
 class Report:
     """Problems and warnings of one load; files are named relative to `root`."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, trace: Trace | None = None) -> None:
         self._root = root.rstrip("/") + "/"
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self.trace = trace
 
     def place(self, node: Node | None) -> str:
         """`compose.yaml:14:5`, or nothing for a value nobody wrote."""

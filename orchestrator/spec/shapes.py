@@ -90,7 +90,10 @@ def hosts(node: Node) -> Node:
 
 def unique(nodes: list[Node], keys: list[object]) -> list[Node]:
     """The nodes once per key: a later one takes the place of the earlier."""
-    return list(dict(zip(keys, nodes, strict=True)).values())
+    found: dict[object, Node] = {}
+    for key, node in zip(keys, nodes, strict=True):
+        found[key] = node.over(found[key], "once in the list") if key in found else node
+    return list(found.values())
 
 
 def unique_texts(node: Node) -> Node:

@@ -136,3 +136,18 @@ def test_a_key_that_asks_for_nothing_passes(tmp_path: Path) -> None:
 def test_version_is_accepted_with_a_warning(tmp_path: Path) -> None:
     project = loaded(tmp_path, "version: '3.8'\nservices: {a: {image: i}}")
     assert "`version` is obsolete" in project.warnings[0]
+
+
+def test_phases_can_be_left_out(tmp_path: Path) -> None:
+    text = """
+        services:
+          s: {image: "i:$T", volumes: ["./a:/a"], env_file: none, networks: [nope]}
+    """
+    free = loaded(tmp_path, text, skip=frozenset({"paths", "environment", "consistency"}))
+    assert free.services["s"].volumes[0].source == "./a"
+    raw = loaded(tmp_path, text, skip=frozenset({"interpolation"}))
+    assert not raw.services
+    assert raw.tree is not None
+    image = raw.tree.get("services", "s", "image")
+    assert image is not None
+    assert image.value == "i:$T"
