@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test quick fuzz lint bench clean
+.PHONY: help setup demo test quick fuzz lint docs bench clean
 
 help:
 	@echo "make demo   bring the quickstart stack up, show it answering, take it down"
@@ -12,6 +12,7 @@ help:
 	@echo "make quick  the tests that need no root and no kernel objects"
 	@echo "make fuzz   the property tests with other and many more examples; takes long"
 	@echo "make lint   ruff and mypy --strict"
+	@echo "make docs   write docs/compose-reference.md anew from the code's tables"
 	@echo "make bench  measure against docker compose, podman-compose, runc, crun where installed"
 	@echo "make clean  remove $(VENV) and caches"
 
@@ -44,6 +45,9 @@ fuzz: setup
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+docs: setup
+	@$(BIN)/python -m docs.reference
 
 bench: setup
 	@$(BIN)/python -m benchmarks.run

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import pytest
-
+from docs import reference
 from orchestrator.cli import main
-from orchestrator.spec import support
 from tests.source_tree import ROOT
 
 if TYPE_CHECKING:
     from orchestrator.cli.grammar import Command
 
-SECTIONS = {
-    "Service": ("service", support.SERVICE),
-    "Network": ("network", support.NETWORK),
-    "Volume": ("volume", support.VOLUME),
-}
 
-
-@pytest.mark.parametrize("title", SECTIONS)
-def test_the_table_of_keys_is_the_one_of_the_code(title: str) -> None:
-    name, implemented = SECTIONS[title]
-    page = (ROOT / "docs/compose-keys.md").read_text()
-    section = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
-    told = dict(re.findall(r"^\| `([^`]+)` \| (yes|no) \|", section, re.MULTILINE))
-    schema = json.loads((ROOT / "schemas/compose.json").read_text())["$defs"][name]["properties"]
-    assert told == {key: "yes" if key in implemented else "no" for key in schema}
+def test_the_reference_of_attributes_is_the_one_of_the_code() -> None:
+    assert reference.PAGE.read_text() == reference.page(), "run `make docs`"
 
 
 def test_every_area_of_the_package_is_in_the_layer_table() -> None:

@@ -1,6 +1,9 @@
-"""What does not work yet, refused by name with its place: no key is dropped silently.
+"""What every key of a Compose file comes to here: no key is dropped silently.
 
-A key that asks for nothing (`privileged: false`, an empty list) passes.
+Three tables, which together have every property of our schema exactly once (a test walks it):
+what works (`SERVICE`, `NETWORK`, `VOLUME`, `ROOT`), what is accepted and has no effect on Linux
+(`WITHOUT_EFFECT`), and what is refused (`REFUSED`).  docs/compose-reference.md is made from them
+(`make docs`).  A refused key that asks for nothing (`privileged: false`, an empty list) passes.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ Keys = dict[str, "Keys | frozenset[object] | None"]
 """Implemented keys: None: every value; a set: these values; a mapping: the keys below.
 `*` stands for every key, and a list for each of its items."""
 
-_HINT = "remove the key, or let --lenient warn about it; docs/compose-keys.md has the list"
+_HINT = "remove the key, or let --lenient warn about it; docs/compose-reference.md has the list"
 
 _TEXT = None
 _MOUNT: Keys = {
     "type": frozenset({"bind", "volume", "tmpfs"}), "source": _TEXT, "target": _TEXT,
-    "read_only": _TEXT, "consistency": _TEXT,
+    "read_only": _TEXT,
     "bind": {"propagation": _TEXT, "create_host_path": _TEXT, "selinux": _TEXT,
              "recursive": frozenset({"enabled"})},
     "volume": {"nocopy": _TEXT},
@@ -35,16 +38,16 @@ SERVICE: Keys = {
          "scale", "profiles", "depends_on", "healthcheck", "cap_add", "cap_drop", "cpus",
          "mem_limit", "pids_limit", "shm_size", "oom_score_adj", "ulimits", "tmpfs", "expose",
          "extra_hosts", "dns", "dns_opt", "dns_search"), _TEXT),
-    "pull_policy": frozenset({"missing", "never"}),
+    "pull_policy": frozenset({"missing", "never"}), "isolation": frozenset({"default"}),
     "ports": {"*": {
-        "target": _TEXT, "published": _TEXT, "host_ip": _TEXT, "mode": _TEXT, "name": _TEXT,
-        "app_protocol": _TEXT, "protocol": frozenset({"tcp", "udp"})}},
+        "target": _TEXT, "published": _TEXT, "host_ip": _TEXT,
+        "protocol": frozenset({"tcp", "udp"})}},
     "volumes": {"*": _MOUNT},
     "networks": {"*": dict.fromkeys(("aliases", "ipv4_address", "mac_address", "priority"))},
     "logging": {"driver": frozenset({"json-file", "local"}),
                 "options": {"max-size": _TEXT, "max-file": _TEXT}},
     "deploy": {"replicas": _TEXT, "resources": {
-        "limits": {"cpus": _TEXT, "memory": _TEXT, "pids": _TEXT}}},
+        "limits": {"cpus": _TEXT, "memory": _TEXT, "pids": _TEXT}, "reservations": {}}},
 }  # fmt: skip
 NETWORK: Keys = {
     "name": _TEXT, "driver": frozenset({"bridge"}), "internal": _TEXT, "external": _TEXT,
@@ -55,33 +58,100 @@ NETWORK: Keys = {
 VOLUME: Keys = {
     "name": _TEXT, "driver": frozenset({"local"}), "external": _TEXT, "labels": _TEXT,
 }  # fmt: skip
-_ROOT: Keys = {
+ROOT: Keys = {
     "name": _TEXT, "services": {"*": SERVICE}, "networks": {"*": NETWORK},
-    "volumes": {"*": VOLUME}, "secrets": {}, "configs": {}, "models": {},
+    "volumes": {"*": VOLUME}, "secrets": {"*": {}}, "configs": {"*": {}}, "models": {"*": {}},
 }  # fmt: skip
+
+_SWARM = "of Swarm; one machine has nothing to do for it"
+_WINDOWS = "of Windows"
+_METADATA = "for readers; `config` shows it"
+WITHOUT_EFFECT: dict[str, str] = {
+    "version": "obsolete since Compose 1.27; a warning says so",
+    "services.*.cpu_count": _WINDOWS,
+    "services.*.cpu_percent": _WINDOWS,
+    "services.*.credential_spec": _WINDOWS,
+    "services.*.pull_refresh_after": "no version of Compose reads it; `pull_policy: every_…` does",
+    "services.*.ports.*.app_protocol": _METADATA,
+    "services.*.ports.*.mode": _SWARM,
+    "services.*.ports.*.name": _METADATA,
+    "services.*.volumes.*.consistency": "of Docker Desktop on macOS",
+    "services.*.deploy.mode": _SWARM,
+    "services.*.deploy.endpoint_mode": _SWARM,
+    "services.*.deploy.labels": "labels of a Swarm service, not of its containers",
+    "services.*.deploy.update_config": _SWARM,
+    "services.*.deploy.rollback_config": _SWARM,
+    "services.*.deploy.placement": _SWARM,
+    "services.*.deploy.resources.reservations.cpus": _SWARM,
+    "services.*.deploy.resources.reservations.generic_resources": _SWARM,
+    "networks.*.attachable": _SWARM,
+    "networks.*.ipam.options": "of other IPAM drivers; there is one here",
+    "secrets.*.labels": _SWARM,
+    "configs.*.labels": _SWARM,
+}
+"""Keys that are read, checked, merged and shown, and change nothing on Linux: why."""
+
+_LATER = ""
+REFUSED: dict[str, str] = {
+    "include": _LATER,
+    **{f"services.*.{key}": _LATER for key in (
+        "annotations", "blkio_config", "build", "cgroup", "cgroup_parent", "configs", "cpu_period",
+        "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "develop",
+        "device_cgroup_rules", "devices", "extends", "external_links", "gpus", "ipc", "label_file",
+        "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models",
+        "network_mode", "oom_kill_disable", "pid", "platform", "post_start", "pre_start",
+        "pre_stop", "privileged", "provider", "runtime", "secrets", "security_opt", "storage_opt",
+        "sysctls", "use_api_socket", "userns_mode", "uts", "volumes_from",
+        "deploy.resources.reservations.memory", "deploy.resources.reservations.devices",
+        "deploy.restart_policy", "networks.*.driver_opts", "networks.*.gw_priority",
+        "networks.*.interface_name", "networks.*.ipv6_address", "networks.*.link_local_ips",
+        "volumes.*.image.subpath", "volumes.*.volume.labels", "volumes.*.volume.subpath")},
+    **{f"networks.*.{key}": _LATER for key in (
+        "driver_opts", "enable_ipv6", "ipam.config.*.aux_addresses")},
+    "volumes.*.driver_opts": _LATER,
+    **{f"secrets.*.{key}": _LATER for key in (
+        "name", "environment", "file", "driver", "template_driver", "external", "driver_opts")},
+    **{f"configs.*.{key}": _LATER for key in (
+        "name", "content", "environment", "file", "template_driver", "external")},
+    **{f"models.*.{key}": _LATER for key in ("name", "model", "context_size", "runtime_flags")},
+}  # fmt: skip
+"""Keys that stop whoever acts on the file: what to do instead, or nothing where that is still to
+come."""
 
 
 def check(root: Node, report: Report) -> None:
-    """Every key that does not work yet becomes a problem."""
-    for path, node, value in _refused(root, _ROOT, ()):
+    """Every key that is refused becomes a problem."""
+    for path, pattern, node, value in _refused(root, ROOT, (), ()):
+        if ".".join(pattern) in WITHOUT_EFFECT:
+            continue
         what = f"{value} is not supported yet" if value else "not supported yet"
-        report.add(node, f"{dotted(path)}: {what}", hint=_HINT)
+        why = REFUSED.get(".".join(pattern))
+        report.add(node, f"{dotted(path)}: {what}{f': {why}' if why else ''}", hint=_HINT)
 
 
-def _refused(node: Node, keys: Keys, path: Path) -> Iterator[tuple[Path, Node, str]]:
+Refused = tuple[Path, tuple[str, ...], Node, str]
+"""(path, path with `*`, node, the value where only some are refused)"""
+
+
+def _refused(
+    node: Node, keys: Keys, path: Path, pattern: tuple[str, ...]
+) -> Iterator[Refused]:
+    any_key = "*" in keys
     for part, child in _children(node):
-        if isinstance(part, str) and part.startswith("x-") and "*" not in keys:
+        if isinstance(part, str) and part.startswith("x-") and not any_key:
             continue
         if _asks_nothing(child):
             continue
-        wanted = keys.get("*", keys.get(str(part), False))
+        name = "*" if any_key else str(part)
+        wanted = keys.get(name, False)
+        here = (*path, part), (*pattern, name)
         if wanted is False:
-            yield (*path, part), child, ""
+            yield *here, child, ""
         elif isinstance(wanted, frozenset):
             if child.value not in wanted:
-                yield (*path, part), child, str(child.value)
+                yield *here, child, str(child.value)
         elif wanted is not None:
-            yield from _refused(child, wanted, (*path, part))  # type: ignore[arg-type]
+            yield from _refused(child, wanted, *here)  # type: ignore[arg-type]
 
 
 def _children(node: Node) -> list[tuple[str | int, Node]]:

@@ -108,11 +108,11 @@ UNSUPPORTED = """
 """
 NAMED = [
     "services.a.build", "services.a.privileged", "services.a.devices", "services.a.network_mode",
-    "services.a.deploy.mode", "services.a.deploy.resources.reservations",
+    "services.a.deploy.resources.reservations.memory",
     "services.a.logging.driver: syslog", "services.a.ports.0.protocol: sctp",
     "services.a.volumes.0.type: image", "services.a.pull_policy: always",
-    "networks.n.driver: macvlan", "networks.n.enable_ipv6", "volumes.v.driver_opts", "secrets.s",
-    "configs.c",
+    "networks.n.driver: macvlan", "networks.n.enable_ipv6", "volumes.v.driver_opts",
+    "secrets.s.file", "configs.c.content",
 ]  # fmt: skip
 
 
