@@ -15,6 +15,8 @@ DIFFERENCES: dict[str, str] = {
     "services.*.logging.driver": "json-file and local are the same here: our own log with an index",
     "services.*.ports": "the same port published twice is one port, as number or text",
     "services.*.ports.*.host_ip": "an IPv6 address needs no brackets",
+    "services.*.post_start": "one whose container has exited meanwhile fails",
+    "services.*.pre_start": "another image of a hook is a reason to recreate the service",
     "services.*.restart": "a word that is no policy is refused with its place when somebody acts",
     "services.*.stop_grace_period":
         "not waited for where the kernel drops the signal, since the process has no handler for it",

@@ -16,6 +16,7 @@
     ├── StateError                records and locks on disk
     │   └── LockHeldError         another command works on the project
     ├── DependencyError           a service that others wait for failed
+    ├── HookError             a pre_start, post_start or pre_stop command failed
     ├── DeadlineError             it took longer than was allowed
     ├── SupervisorError           the supervisor went away or speaks another version
     └── InternalError             our own fault: please report
@@ -116,6 +117,10 @@ class LockHeldError(StateError):
 
 class DependencyError(PcomposeError):
     """A dependency exited, became unhealthy or did not complete."""
+
+
+class HookError(PcomposeError):
+    """A hook ended with another code than 0; the message has the end of its output."""
 
 
 class DeadlineError(PcomposeError):

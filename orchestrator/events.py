@@ -59,10 +59,22 @@ class Warned:
     message: str
 
 
-Event = Progress | StateChanged | Warned
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookOutput:
+    """A line that a hook of a container has written; `index` as in StateChanged."""
+
+    name: str
+    service: str
+    index: int
+    text: str
+
+
+Event = Progress | StateChanged | Warned | HookOutput
 Sink = Callable[[Event], None]
 
-_TYPES: dict[str, type[Event]] = {c.__name__: c for c in (Progress, StateChanged, Warned)}
+_TYPES: dict[str, type[Event]] = {
+    c.__name__: c for c in (Progress, StateChanged, Warned, HookOutput)
+}
 
 
 def to_json(event: Event) -> dict[str, Any]:  # JSON has no narrower type

@@ -22,6 +22,7 @@ LABEL_NUMBER = LABEL_PREFIX + "container-number"
 LABEL_SLUG = LABEL_PREFIX + "slug"
 LABEL_DEPENDS_ON = LABEL_PREFIX + "depends_on"
 LABEL_IMAGE = LABEL_PREFIX + "image"
+LABEL_HOOK = LABEL_PREFIX + "hook"
 LABEL_NETWORK = LABEL_PREFIX + "network"
 LABEL_VOLUME = LABEL_PREFIX + "volume"
 
@@ -46,6 +47,11 @@ def container_name(project: str, service: str, index: int) -> str:
 def oneoff_name(project: str, service: str, slug: str) -> str:
     """`<project>-<service>-run-<12 hex>`, the name of a container of `run`."""
     return f"{project}-{service}-run-{slug[:12]}"
+
+
+def hook_name(container: str, number: int) -> str:
+    """`<container>-pre_start-<n>`, the container of a pre_start hook."""
+    return f"{container}-pre_start-{number}"
 
 
 def resource_name(project: str, key: str) -> str:

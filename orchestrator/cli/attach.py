@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import terminal
 from orchestrator.cli.output import Output
-from orchestrator.events import StateChanged
+from orchestrator.events import HookOutput, StateChanged
 from orchestrator.names import display_name
 
 if TYPE_CHECKING:
@@ -68,6 +68,12 @@ class Printer:
         code = "unknown" if event.exit_code is None else event.exit_code
         text = f"{name} exited with code {code}" + " (restarting)" * event.restarting
         self._out.line(terminal.paint(text, self._colour_of(name)))
+
+    def hook(self, event: HookOutput, *, project: str) -> None:
+        """`web-1 -> | text`, a line that a hook has written."""
+        name = display_name(project, event.name, event.service, event.index)
+        head = terminal.paint(f"{name} -> | ", self._colour_of(name)) if self._prefix else ""
+        self._out.line(f"{head}{event.text}")
 
     def flush(self) -> None:
         """What has been printed is seen."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from orchestrator.cli import terminal
-from orchestrator.events import Event, Progress, StateChanged, Warned
+from orchestrator.events import Event, Progress, Warned
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TICK = 0.1
@@ -78,7 +78,7 @@ def json_line(event: Event) -> dict[str, object] | None:
     """The fields docker compose gives; None for what is no progress."""
     if isinstance(event, Warned):
         return {"level": "warning", "message": event.message}
-    if isinstance(event, StateChanged):
+    if not isinstance(event, Progress):
         return None
     data: dict[str, object] = {"id": event.id, "status": event.status, "text": event.text}
     if event.details:

@@ -6,16 +6,18 @@ Knows the store by its interface; never unpacks anything itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.engine.resolve import ImageFacts
 from orchestrator.errors import ImageNotFoundError
 from orchestrator.image import host
 from orchestrator.image.store import Image, ImageStore
+from orchestrator.plan.replicas import hook_key
 from orchestrator.state.layout import Layout
 
 if TYPE_CHECKING:
-    from orchestrator.spec.model import Project
+    from orchestrator.spec.model import Project, Service
 
 _SHOWN = 8
 
@@ -29,16 +31,47 @@ def find(store: ImageStore, project: Project, *, make_host: bool) -> dict[str, I
     """The image of every service by the service's name.  The reserved image of the machine itself
     is made where it is needed, unless `make_host` is false (a plan changes nothing): then a service
     on it may be left out.  ImageNotFoundError names every image that is missing, with its place."""
+    wanted = {key: use for s in project.services.values() for key, use in uses(s).items()}
     found: dict[str, Image | None] = {}
-    for service in project.services.values():
-        if service.image not in found:
-            found[service.image] = _one(store, service.image, make_host=make_host)
-    missing = [name for name, service in project.services.items()
-               if found[service.image] is None and not host.is_host(service.image)]  # fmt: skip
+    for use in wanted.values():
+        if use.reference not in found:
+            found[use.reference] = _one(store, use.reference, make_host=make_host)
+    missing = [use for use in wanted.values()
+               if found[use.reference] is None and not host.is_host(use.reference)]  # fmt: skip
     if missing:
         raise _not_found(store, project, missing)
-    images = {name: found[service.image] for name, service in project.services.items()}
-    return {name: image for name, image in images.items() if image is not None}
+    images = {key: found[use.reference] for key, use in wanted.items()}
+    return {key: image for key, image in images.items() if image is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An image that something asks for."""
+
+    reference: str
+    who: str
+    path: tuple[str | int, ...]
+
+
+def uses(service: Service) -> dict[str, Use]:
+    """The service's image under its name; those its pre_start hooks name under `hook_key`."""
+    path = ("services", service.name)
+    found = {service.name: Use(service.image, f"service {service.name}", (*path, "image"))}
+    for number, hook in enumerate(service.pre_start):
+        if hook.image is not None:
+            found[hook_key(service.name, number)] = Use(
+                hook.image, f"pre_start[{number}] of service {service.name}",
+                (*path, "pre_start", number, "image"),
+            )  # fmt: skip
+    return found
+
+
+def of_hooks(service: Service, images: Mapping[str, Image]) -> dict[int, ImageFacts]:
+    """What the pre_start hooks that name an image need of it, by their number."""
+    return {
+        number: facts(images[hook_key(service.name, number)])
+        for number, hook in enumerate(service.pre_start) if hook.image is not None
+    }  # fmt: skip
 
 
 def _one(store: ImageStore, reference: str, *, make_host: bool) -> Image | None:
@@ -48,22 +81,22 @@ def _one(store: ImageStore, reference: str, *, make_host: bool) -> Image | None:
 
 
 def ids(images: Mapping[str, Image]) -> dict[str, str]:
-    """service -> image id."""
+    """service (or `hook_key`) -> image id."""
     return {name: image.id for name, image in images.items()}
 
 
 def facts(image: Image) -> ImageFacts:
     """What a container needs of an image."""
-    return ImageFacts(config=image.config, layers=image.layers, host_usr=image.host_usr)
+    return ImageFacts(config=image.config, layers=image.layers, host_usr=image.host_usr,
+                      id=image.id)  # fmt: skip
 
 
-def _not_found(store: ImageStore, project: Project, services: Iterable[str]) -> ImageNotFoundError:
+def _not_found(store: ImageStore, project: Project, missing: Iterable[Use]) -> ImageNotFoundError:
     lines = []
-    for name in services:
-        image = project.services[name].image
-        where = project.where("services", name, "image")
+    for use in missing:
+        where = project.where(*use.path)
         place = f"{where}: " if where else ""
-        lines.append(f"{place}no image {image!r} for service {name}")
+        lines.append(f"{place}no image {use.reference!r} for {use.who}")
     there = sorted({name for image in store.images() for name in image.references})
     shown = ", ".join(there[:_SHOWN])
     if len(there) > _SHOWN:

@@ -84,7 +84,7 @@ def oneoff_service(service: Service, options: RunOptions) -> Service:
         cap_add=(*service.cap_add, *options.cap_add),
         cap_drop=(*service.cap_drop, *options.cap_drop),
         tty=options.tty, stdin_open=options.interactive and not options.detach,
-        restart="no", container_name=None, scale=1,
+        restart="no", container_name=None, scale=1, pre_start=(),
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ class Run:
         self._watch: client.ControlClient | None = None
         self.id = record.id
         self.signals = Signals()
-        self.is_starting = False
+        self.is_starting = self.is_started = False
         self.master: int | None = None
         self.exit_code: int | None = None
 
@@ -152,6 +152,7 @@ class Run:
         """Progress of the jobs: from its own start on, signals are for the container."""
         if isinstance(event, Progress) and event.name == self._record.name:
             self.is_starting = self.is_starting or event.text == "Starting"
+            self.is_started = self.is_started or event.text == "Started"
 
     def await_start(self, submission: submit.Submission) -> None:
         """Until the jobs are done.  A signal before the container's own start is for us."""
@@ -163,9 +164,11 @@ class Run:
             submission.step()  # after `take`: whoever signals has seen what is told here
             if early and not self.is_starting and set(early) != {"SIGWINCH"}:
                 raise KeyboardInterrupt
-        for name in early:
-            if name != "SIGWINCH":
-                self.signal(name)
+            if self.is_started or submission.is_done:  # a post_start hook may still be at work
+                for name in early:
+                    if name != "SIGWINCH":
+                        self.signal(name)
+                early = []
 
     def close(self) -> None:
         self.signals.close()
@@ -288,4 +291,7 @@ def _append(jobs: translate.Jobs, made: Draft, service: Service, record: Contain
     jobs.jobs.append(protocol.CreateContainer(
         number=create, after=(*everything, *waits), record=record.to_json()))
     jobs.jobs.append(protocol.StartContainer(number=start, after=(create,), container=record.id))
+    if service.post_start:
+        jobs.jobs.append(protocol.RunHooks(number=start + 1, after=(start,), container=record.id,
+                                           phase="post_start"))  # fmt: skip
     return start

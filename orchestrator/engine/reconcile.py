@@ -292,12 +292,15 @@ def opening(workspace: Workspace, *, command: str, sink: Sink) -> Change:
     return Change(workspace, command=command, sink=sink)
 
 
+_STARTING = (protocol.StartContainer, protocol.RunHooks, protocol.WaitFor)
+
+
 def split(jobs: translate.Jobs) -> tuple[list[protocol.Job], list[protocol.Job]]:
     """(what prepares, what starts): creation first, so that an attached `up` can listen before
     anything runs.  What needs a start comes after it, whatever it is."""
     later: set[int] = set()
     for job in jobs.jobs:
-        starts = isinstance(job, protocol.StartContainer | protocol.WaitFor)
+        starts = isinstance(job, _STARTING)
         if starts or later & set(job.after):
             later.add(job.number)
     first = [job for job in jobs.jobs if job.number not in later]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator import names
+from orchestrator.engine import hooks
 from orchestrator.engine.mounting import Mounting
 from orchestrator.errors import SpecError
 from orchestrator.image.config import ImageConfig
@@ -48,6 +49,10 @@ class ImageFacts:
     layers: tuple[str, ...]
     """Unpacked lower directories, top first."""
     host_usr: bool = False
+    id: str = ""
+
+
+_NO_IMAGES: Mapping[int, ImageFacts] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,7 @@ def resolve(
     service: Service, *, project: Project, identity: Identity, image: ImageFacts,
     mounting: Mounting, attachments: Sequence[Attachment], layout: Layout,
     labels: Mapping[str, str], use_aliases: bool = True,
+    hook_images: Mapping[int, ImageFacts] = _NO_IMAGES,
 ) -> runtime.ContainerSpec:  # fmt: skip
     """The whole container.  SpecError with the place where the service contradicts the image."""
     config = image.config
@@ -106,6 +112,9 @@ def resolve(
         restart=policy,
         restart_retries=retries,
         healthcheck=healthcheck(service, config, project=project),
+        pre_start=hooks.before_start(service, image, hook_images, project=project),
+        post_start=hooks.beside(service, "post_start", project=project),
+        pre_stop=hooks.beside(service, "pre_stop", project=project),
         log_max_size=logging[0],
         log_max_files=logging[1],
         labels=dict(labels),

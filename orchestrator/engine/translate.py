@@ -113,6 +113,7 @@ def container(
     labels = _labels(service, identity, project=project, image=image, config_hash=config_hash)
     spec = resolve(
         service, project=project, identity=identity, image=images.facts(image), mounting=mounts,
+        hook_images=images.of_hooks(service, context.images),
         attachments=allocation.attachments.get(lease, ()), layout=context.layout, labels=labels,
         use_aliases=use_aliases,
     )  # fmt: skip
@@ -177,6 +178,9 @@ def _job(node: Node, jobs: Jobs, context: Context, allocation: Allocation) -> pr
         case actions.StartContainer():
             id_ = action.container or jobs.created[action.subject].id
             return protocol.StartContainer(number=number, after=after, container=id_)
+        case actions.RunHooks():
+            id_ = action.container or jobs.created[action.subject].id
+            return protocol.RunHooks(number=number, after=after, container=id_, phase=action.phase)
         case actions.WaitFor():
             return _wait(number, after, action, jobs, context.observed)
         case _:
@@ -204,6 +208,9 @@ def teardown_job(node: Node, observed: Observed | None = None) -> protocol.Job:
                 number=number, after=after, container=action.container, volumes=action.volumes,
                 force=action.force,
             )  # fmt: skip
+        case actions.RunHooks() if action.container is not None:
+            return protocol.RunHooks(number=number, after=after, container=action.container,
+                                     phase=action.phase)  # fmt: skip
         case actions.WaitFor() if observed is not None:
             return _wait(number, after, action, Jobs(), observed)
         case _:

@@ -8,8 +8,11 @@ tests assert.  Containers are named by name; where two generations of one name e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.names import short
+
+Phase = Literal["pre_start", "post_start", "pre_stop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,19 @@ class RemoveContainer(Action):
     def __str__(self) -> str:
         words = f"RemoveContainer {self.subject} {short(self.container)}"
         return f"{words} ({self.cause})" if self.cause else words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHooks(Action):
+    """Run what the container's `pre_start`, `post_start` or `pre_stop` (the `phase`) says.
+    `container` as for StartContainer."""
+
+    service: str
+    phase: Phase
+    container: str | None = None
+
+    def __str__(self) -> str:
+        return f"RunHooks {self.subject} {self.phase}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

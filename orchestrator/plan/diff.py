@@ -24,8 +24,10 @@ from orchestrator.plan.actions import (
     CreateContainer,
     CreateNetwork,
     CreateVolume,
+    Phase,
     RemoveContainer,
     RemoveNetwork,
+    RunHooks,
     StartContainer,
     StopContainer,
     WaitFor,
@@ -54,7 +56,7 @@ def diff(
     decisions = {}
     for name in ordered:
         if name in chosen or name in moved:
-            wish = _wish(project, policy, name, targets=targets, image_id=image_ids.get(name))
+            wish = _wish(project, policy, name, targets=targets, image_ids=image_ids)
             wish = wish if name in chosen else replace(wish, scale=None, recreate="diverged")
             decisions[name] = replicas.decide(project, observed, wish, stale=needs.stale)
     return _Up(project, observed, policy, needs, ordered, chosen, decisions).plan()
@@ -111,7 +113,8 @@ def _with_dependencies(project: Project, targets: Iterable[str]) -> set[str]:
 
 
 def _wish(
-    project: Project, policy: UpPolicy, name: str, *, targets: set[str], image_id: str | None
+    project: Project, policy: UpPolicy, name: str, *, targets: set[str],
+    image_ids: Mapping[str, str],
 ) -> Wish:
     service = project.services[name]
     scale = policy.scale.get(name, service.scale)
@@ -125,8 +128,14 @@ def _wish(
         )
     recreate, forced_by = _recreate(policy, target=name in targets)
     return Wish(
-        service=service, scale=scale, recreate=recreate, image_id=image_id, forced_by=forced_by
-    )
+        service=service, scale=scale, recreate=recreate, image_id=image_ids.get(name),
+        forced_by=forced_by, hook_images=_hook_images(service, image_ids),
+    )  # fmt: skip
+
+
+def _hook_images(service: Service, image_ids: Mapping[str, str]) -> dict[int, str]:
+    keys = {n: replicas.hook_key(service.name, n) for n in range(len(service.pre_start))}
+    return {n: image_ids[key] for n, key in keys.items() if key in image_ids}
 
 
 def _recreate(policy: UpPolicy, *, target: bool) -> tuple[Recreate, str]:
@@ -178,6 +187,8 @@ class _Up:
     """(protocol, host port, the StopContainer that gives it free)."""
     restarting: dict[str, list[str]] = field(default_factory=dict)
     """A service that is recreated -> those that are restarted with it."""
+    hooked: dict[str, list[int]] = field(default_factory=dict)
+    """Service -> removals of what failed pre_start hooks have left."""
     starts: dict[str, list[_Start]] = field(default_factory=dict)
     started: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Service -> nodes after which it is started; those of its dependencies if it has none."""
@@ -241,6 +252,11 @@ class _Up:
                     subject=short(id_), service="", container=id_, force=True, cause=cause
                 )
             )
+        for container in self.observed.containers:
+            service = container.record.service
+            if orphans.is_hook(container) and service in self.decisions:
+                removed = self._remove(container, cause="left over by a failed start")
+                self.hooked.setdefault(service, []).extend(removed)
         found = orphans.find(self.project, self.observed)
         if not found or self.policy.ignore_orphans:
             return
@@ -393,16 +409,47 @@ class _Up:
     def _start(self, name: str) -> None:
         todo = sorted(self.starts.get(name, ()), key=lambda s: s.index)
         before = self._gates(name, starting=bool(todo))
-        wishes = [w for w in map(_host_ports, self.project.services[name].ports) if w]
+        service = self.project.services[name]
+        wishes = [w for w in map(_host_ports, service.ports) if w]
+        first = self._before_first(service, todo, before)
         nodes = []
         for start in todo:
             action = StartContainer(
                 subject=start.name, service=name, index=start.index, container=start.container,
                 cause=start.cause,
             )  # fmt: skip
-            after = (*start.after, *before, *self._freed_for(wishes))
+            after = (*start.after, *before, *first, *self._freed_for(wishes))
             nodes.append(self.builder.add(action, after=after))
+            if self._has_hooks(start, service, "post_start"):
+                nodes[-1] = self._hooks(start, name, "post_start", after=(nodes[-1],))
         self.started[name] = tuple(nodes or before)
+
+    def _before_first(
+        self, service: Service, todo: list[_Start], before: list[int]
+    ) -> tuple[int, ...]:
+        """The node of the pre_start hooks; nothing where a replica runs already."""
+        there = self.observed.of_service(service.name)
+        stays = any(_is_up(c) and c.record.id not in self.stopped for c in there)
+        if not todo or stays or not self._has_hooks(todo[0], service, "pre_start"):
+            return ()
+        stops = (self.stopped[c.record.id] for c in there if c.record.id in self.stopped)
+        after = (*todo[0].after, *before, *stops, *self.hooked.get(service.name, ()))
+        return (self._hooks(todo[0], service.name, "pre_start", after=after),)
+
+    def _has_hooks(self, start: _Start, service: Service, phase: Phase) -> bool:
+        """As its record says, if it is there: with --no-recreate the file may say otherwise."""
+        for container in self.observed.of_service(service.name):
+            if container.record.id == start.container:
+                return bool(container.record.spec.get(phase))
+        return bool(getattr(service, phase))
+
+    def _hooks(
+        self, start: _Start, service: str, phase: Phase, *, after: tuple[int, ...]
+    ) -> int:
+        action = RunHooks(
+            subject=start.name, service=service, phase=phase, container=start.container
+        )
+        return self.builder.add(action, after=after)
 
     def _gates(self, name: str, *, starting: bool) -> list[int]:
         """The nodes that the starts of a service wait for on behalf of its dependencies."""

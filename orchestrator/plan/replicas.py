@@ -7,7 +7,7 @@ replica: older ones are what an interrupted `up` left over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.names import container_name
@@ -21,6 +21,11 @@ from orchestrator.state.observed import Observed, ObservedContainer
 from orchestrator.state.records import ContainerRecord
 
 LEFT_OVER = "left over by an interrupted up"
+
+
+def hook_key(service: str, number: int) -> str:
+    """Under which the image of a pre_start hook is known; no service is called so."""
+    return f"{service}/pre_start/{number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,8 @@ class Wish:
     image_id: str | None
     """Of the image that the service names now; None: not known, so not compared."""
     forced_by: str = "forced"
+    hook_images: Mapping[int, str] = field(default_factory=dict)
+    """Number of a pre_start hook that names an image -> id of that image now."""
 
 
 def replicas(containers: Iterable[ObservedContainer]) -> tuple[Replica, ...]:
@@ -144,10 +151,16 @@ class _Comparison:
         return explain(record.config, self._tree, self.project, self.wish.service.name)
 
     def _image(self, record: ContainerRecord) -> list[str]:
-        wanted = self.wish.image_id
-        if wanted is None or wanted == record.image_id:
-            return []
-        return [f"image digest {_digest(record.image_id)} -> {_digest(wanted)}"]
+        found, wanted = [], self.wish.image_id
+        if wanted is not None and wanted != record.image_id:
+            found.append(f"image digest {_digest(record.image_id)} -> {_digest(wanted)}")
+        hooks = record.spec.get("pre_start") or ()
+        for number, wanted in self.wish.hook_images.items():
+            there = str(hooks[number]["image_id"]) if number < len(hooks) else wanted
+            if there != wanted:
+                found.append(f"image digest of pre_start.{number} {_digest(there)} -> "
+                             f"{_digest(wanted)}")  # fmt: skip
+        return found
 
     def _names(self, record: ContainerRecord) -> list[str]:
         """Networks and volumes that are called otherwise now, under the same keys."""

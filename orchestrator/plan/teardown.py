@@ -15,9 +15,11 @@ from orchestrator.names import short
 from orchestrator.plan import graph, orphans
 from orchestrator.plan.actions import (
     KillContainer,
+    Phase,
     RemoveContainer,
     RemoveNetwork,
     RemoveVolume,
+    RunHooks,
     StartContainer,
     StopContainer,
     WaitFor,
@@ -67,7 +69,8 @@ def down(observed: Observed, policy: DownPolicy, *, declared: Project | None) ->
     services = _down_services(related, policy.services, declared)
     chosen = [c for c in observed.containers if _goes_down(c, services, policy, declared)]
     builder = PlanBuilder()
-    stops = _stop_all(builder, related, chosen, timeout=policy.timeout)
+    hooked = _with_pre_stop(chosen, declared)
+    stops = _stop_all(builder, related, chosen, timeout=policy.timeout, hooked=hooked)
     removed = [
         _remove(builder, c, after=stops.get(c.record.id, ()), volumes=policy.volumes)
         for c in chosen
@@ -107,7 +110,7 @@ def _goes_down(
     container: ObservedContainer, services: set[str], policy: DownPolicy, declared: Project | None
 ) -> bool:
     record = container.record
-    if record.oneoff:
+    if record.oneoff and not orphans.is_hook(container):
         return policy.remove_orphans and (not policy.services or record.service in services)
     if (
         declared is None
@@ -204,7 +207,8 @@ def stop(observed: Observed, policy: DownPolicy, *, declared: Project | None = N
     _check_declared(policy.services, declared)
     chosen = _of_services(observed, policy.services)
     builder = PlanBuilder()
-    _stop_all(builder, relations(observed, declared), chosen, timeout=policy.timeout)
+    _stop_all(builder, relations(observed, declared), chosen, timeout=policy.timeout,
+              hooked=_with_pre_stop(chosen, declared))  # fmt: skip
     return builder.build()
 
 
@@ -229,8 +233,25 @@ def start(
     stopped = [c for c in _newest(observed) if c.record.service in names and not _is_up(c)]
     builder = PlanBuilder()
     awaited = names & {c.record.service for c in observed.containers}
-    _start_all(builder, related, stopped, awaited=awaited, after={}, cause=_state)
+    first = _first_of_all(builder, observed, stopped)
+    _start_all(builder, related, stopped, awaited=awaited, after={}, cause=_state, first=first)
     return builder.build()
+
+
+def _first_of_all(
+    builder: PlanBuilder, observed: Observed, stopped: Iterable[ObservedContainer]
+) -> dict[str, tuple[int, ...]]:
+    """Services of which nothing runs and whose first container has pre_start hooks -> the nodes
+    that clear away what failed ones have left."""
+    up = {c.record.service for c in _of_services(observed, ()) if _is_up(c)}
+    hooked = {c.record.service for c in stopped if c.record.spec.get("pre_start")} - up
+    return {
+        name: tuple(
+            _remove(builder, c, after=(), volumes=False) for c in observed.containers
+            if orphans.is_hook(c) and c.record.service == name and not _is_up(c)
+        )
+        for name in sorted(hooked)
+    }  # fmt: skip
 
 
 def restart(
@@ -250,7 +271,8 @@ def restart(
         names = graph.closure(_taken_along(related), names)
     chosen = [c for c in _newest(observed) if c.record.service in names]
     builder = PlanBuilder()
-    stops = _stop_all(builder, related, chosen, timeout=policy.timeout)
+    stops = _stop_all(builder, related, chosen, timeout=policy.timeout,
+                      hooked=_with_pre_stop(chosen, declared))  # fmt: skip
     awaited = {c.record.service for c in chosen}
     _start_all(builder, related, chosen, awaited=awaited, after=stops, cause=lambda _: "restart")
     return builder.build()
@@ -308,8 +330,10 @@ def _stop_all(
     chosen: Iterable[ObservedContainer],
     *,
     timeout: float | None,
+    hooked: set[str],
 ) -> dict[str, tuple[int, ...]]:
-    """Stop what is up of `chosen`, dependents first: container id -> its node."""
+    """Stop what is up of `chosen`, dependents first: container id -> its node.  `hooked`: ids of
+    those whose pre_stop hooks run before."""
     up: dict[str, list[ObservedContainer]] = {}
     for container in chosen:
         if _is_up(container):
@@ -322,13 +346,25 @@ def _stop_all(
         stops = []
         for container in up.get(name, ()):
             record = container.record
+            first = before
+            if record.id in hooked:
+                first = (_hooks(builder, container, "pre_stop", after=before),)
             action = StopContainer(
                 subject=record.name, service=name, container=record.id, timeout=timeout
             )
-            stops.append(builder.add(action, after=before))
+            stops.append(builder.add(action, after=first))
             nodes[record.id] = (stops[-1],)
         quiet[name] = tuple(stops) or before
     return nodes
+
+
+def _with_pre_stop(chosen: Iterable[ObservedContainer], declared: Project | None) -> set[str]:
+    """Ids of the containers whose pre_stop hooks are run; those of orphans are not."""
+    return {
+        c.record.id for c in chosen
+        if c.is_running and c.record.spec.get("pre_stop") and not c.record.oneoff
+        and not _is_undeclared(c, declared)
+    }  # fmt: skip
 
 
 def _start_all(
@@ -339,9 +375,11 @@ def _start_all(
     awaited: set[str],
     after: Mapping[str, tuple[int, ...]],
     cause: Callable[[ObservedContainer], str],
+    first: Mapping[str, tuple[int, ...]] | None = None,
 ) -> None:
     """Start `chosen`, dependencies first, under the conditions of `related` for the dependencies
-    that are in `awaited`; `after`: container id -> nodes that come before its start."""
+    that are in `awaited`; `after`: container id -> nodes that come before its start; `first`:
+    services whose pre_start hooks run before the first start -> nodes that come before those."""
     todo: dict[str, list[ObservedContainer]] = {}
     for container in chosen:
         todo.setdefault(container.record.service, []).append(container)
@@ -356,6 +394,8 @@ def _start_all(
             if here and dependency.condition != "service_started":
                 prior = (_wait(builder, name, dependency, after=prior),)
             before += prior
+        if here and first is not None and name in first:
+            before.append(_hooks(builder, here[0], "pre_start", after=(*before, *first[name])))
         started[name] = tuple(
             _start_one(builder, c, after=(*before, *after.get(c.record.id, ())), cause=cause(c))
             for c in here
@@ -380,6 +420,19 @@ def _start_one(
         subject=record.name, service=record.service, index=record.index, container=record.id,
         cause=cause,
     )  # fmt: skip
+    node = builder.add(action, after=after)
+    if record.spec.get("post_start"):
+        return _hooks(builder, container, "post_start", after=(node,))
+    return node
+
+
+def _hooks(
+    builder: PlanBuilder, container: ObservedContainer, phase: Phase, *, after: tuple[int, ...]
+) -> int:
+    record = container.record
+    action = RunHooks(
+        subject=record.name, service=record.service, phase=phase, container=record.id
+    )
     return builder.add(action, after=after)
 
 
@@ -429,7 +482,8 @@ def rm(
     _check_declared(policy.services, declared)
     chosen = [c for c in _of_services(observed, policy.services) if stop or not _is_up(c)]
     builder = PlanBuilder()
-    stops = _stop_all(builder, relations(observed, declared), chosen, timeout=policy.timeout)
+    stops = _stop_all(builder, relations(observed, declared), chosen, timeout=policy.timeout,
+                      hooked=_with_pre_stop(chosen, declared))  # fmt: skip
     for container in chosen:
         _remove(
             builder, container, after=stops.get(container.record.id, ()), volumes=policy.volumes

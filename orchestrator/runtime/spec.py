@@ -113,6 +113,25 @@ class Healthcheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A command that belongs to a start or a stop; `pre_start` ones run in a container of their
+    own, whose root is `lowers`, the others in the container itself."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """pre_start: all of it; else what is added to the container's own."""
+    user: str = ""
+    """Empty: that of the container."""
+    cwd: str = ""
+    privileged: bool = False
+    image: str = ""
+    image_id: str = ""
+    lowers: tuple[str, ...] = ()
+    host_usr: bool = False
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """Limits; None: no limit."""
 
@@ -173,6 +192,9 @@ class ContainerSpec:
     restart_retries: int = 0
     """on-failure:N; 0: no end."""
     healthcheck: Healthcheck | None = None
+    pre_start: tuple[Hook, ...] = ()
+    post_start: tuple[Hook, ...] = ()
+    pre_stop: tuple[Hook, ...] = ()
     log_max_size: int = 20 << 20
     log_max_files: int = 3
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -14,17 +14,31 @@ from orchestrator.spec import dotenv, inputs
 from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report
 
+_HOOKS = frozenset({"pre_start", "post_start", "pre_stop"})
+
 
 def resolve(service: Node, variables: Mapping[str, str]) -> Node:
     """The service with entries of `environment` that have no value filled in."""
-    environment = service.get("environment")
-    if environment is None or not environment.entries:
-        return service
-    entries = {
+    entries = dict(service.entries)
+    if "environment" in entries:
+        entries["environment"] = _filled(entries["environment"], variables)
+    for key in _HOOKS & entries.keys():
+        entries[key] = entries[key].copy([_hook(h, variables) for h in entries[key].items])
+    return service.copy(entries)
+
+
+def _hook(hook: Node, variables: Mapping[str, str]) -> Node:
+    environment = hook.get("environment")
+    if environment is None:
+        return hook
+    return hook.copy({**hook.entries, "environment": _filled(environment, variables)})
+
+
+def _filled(environment: Node, variables: Mapping[str, str]) -> Node:
+    return environment.copy({
         name: child.copy(variables.get(name)) if child.value is None else child
         for name, child in environment.entries.items()
-    }
-    return service.copy({**service.entries, "environment": environment.copy(entries)})
+    })  # fmt: skip
 
 
 def merge_files(name: str, service: Node, variables: Mapping[str, str], report: Report) -> Node:

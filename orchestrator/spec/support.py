@@ -30,6 +30,7 @@ _MOUNT: Keys = {
     "tmpfs": {"size": _TEXT, "mode": _TEXT},
     "image": {},
 }  # fmt: skip
+_HOOK: Keys = dict.fromkeys(("command", "user", "privileged", "working_dir", "environment"))
 SERVICE: Keys = {
     **dict.fromkeys(
         ("image", "command", "entrypoint", "working_dir", "user", "group_add", "environment",
@@ -39,6 +40,8 @@ SERVICE: Keys = {
          "mem_limit", "pids_limit", "shm_size", "oom_score_adj", "ulimits", "tmpfs", "expose",
          "extra_hosts", "dns", "dns_opt", "dns_search"), _TEXT),
     "pull_policy": frozenset({"missing", "never"}), "isolation": frozenset({"default"}),
+    "pre_start": {"*": {**_HOOK, "image": _TEXT}},
+    "post_start": {"*": _HOOK}, "pre_stop": {"*": _HOOK},
     "ports": {"*": {
         "target": _TEXT, "published": _TEXT, "host_ip": _TEXT,
         "protocol": frozenset({"tcp", "udp"})}},
@@ -99,13 +102,14 @@ REFUSED: dict[str, str] = {
         "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "develop",
         "device_cgroup_rules", "devices", "extends", "external_links", "gpus", "ipc", "label_file",
         "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models",
-        "network_mode", "oom_kill_disable", "pid", "platform", "post_start", "pre_start",
-        "pre_stop", "privileged", "provider", "runtime", "secrets", "security_opt", "storage_opt",
+        "network_mode", "oom_kill_disable", "pid", "platform", "privileged", "provider",
+        "runtime", "secrets", "security_opt", "storage_opt",
         "sysctls", "use_api_socket", "userns_mode", "uts", "volumes_from",
         "deploy.resources.reservations.memory", "deploy.resources.reservations.devices",
         "deploy.restart_policy", "networks.*.driver_opts", "networks.*.gw_priority",
         "networks.*.interface_name", "networks.*.ipv6_address", "networks.*.link_local_ips",
-        "volumes.*.image.subpath", "volumes.*.volume.labels", "volumes.*.volume.subpath")},
+        "volumes.*.image.subpath", "volumes.*.volume.labels", "volumes.*.volume.subpath",
+        "pre_start.*.per_replica")},
     **{f"networks.*.{key}": _LATER for key in (
         "driver_opts", "enable_ipv6", "ipam.config.*.aux_addresses")},
     "volumes.*.driver_opts": _LATER,

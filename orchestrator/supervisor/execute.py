@@ -20,7 +20,7 @@ from orchestrator.state.records import (
     NetworkRecord,
     VolumeRecord,
 )
-from orchestrator.supervisor import protocol, waits
+from orchestrator.supervisor import hooks, protocol, waits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,6 +47,7 @@ class Executor:
         self._started = started
         self._stopped: set[str] = set()
         """Containers this request has stopped: their start is the end of a restart."""
+        self._has_started: set[str] = set()
 
     async def perform(self, job: protocol.Job) -> None:
         """Do one job; PcomposeError."""
@@ -69,6 +70,8 @@ class Executor:
                 await self._kill(job)
             case protocol.RemoveContainer():
                 await self._remove(job)
+            case protocol.RunHooks():
+                await self._run_hooks(job)
             case protocol.WaitFor():
                 await self._wait_for(job)
             case _:
@@ -185,6 +188,7 @@ class Executor:
         stdio = self._stdio if job.number == self._stdio_job else None
         words = ("Starting", "Started")
         await self._shown("Container", lane.record.name, words, lane.start(stdio))
+        self._has_started.add(lane.id)
         if lane.id in self._stopped:
             lane.publish("restart")
         if stdio is not None:
@@ -223,6 +227,26 @@ class Executor:
         layout = self._project.layout
         store.forget_container(layout, self._project.name, id_)
         store.remove_tree(layout.container_run(self._project.name, id_))
+
+    # -- hooks
+
+    async def _run_hooks(self, job: protocol.RunHooks) -> None:
+        lane = self._project.lane(job.container)
+        if job.phase == "pre_start":
+            await self._before_start(lane)
+        elif lane.is_running if job.phase == "pre_stop" else lane.id in self._has_started:
+            words = (f"Running {job.phase}", "Started" if job.phase == "post_start" else "Running")
+            action = hooks.execute_all(lane, job.phase, emit=self._emit)
+            await self._shown("Container", lane.record.name, words, action)
+
+    async def _before_start(self, parent: Lane) -> None:
+        for number in range(len(parent.spec.pre_start)):
+            record = hooks.record(parent, number, directory=self._project.layout.container)
+            self._create(record)
+            lane = self._project.lane(record.id)
+            words = ("Running pre_start", "Exited")
+            action = hooks.run_to_end(lane, parent, number, emit=self._emit)
+            await self._shown("Container", record.name, words, action)
 
     # -- waiting
 

@@ -108,6 +108,18 @@ class RemoveContainer(Job):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunHooks(Job):
+    """The container's hooks of `phase`, one after the other; a failing one is an error.
+
+    pre_start: containers made after the container, which does not run yet, with its addresses and
+    volumes; each is removed when it has succeeded.  post_start: nothing to do unless this request
+    has started the container.  pre_stop: nothing to do unless it runs."""
+
+    container: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaitFor(Job):
     """Until every container in `containers` has met `condition`: running, service_healthy,
     service_completed_successfully, or ready (healthy where there is a check, else running; an
@@ -126,7 +138,7 @@ class WaitFor(Job):
 KINDS: dict[str, type[Job]] = {
     c.__name__: c
     for c in (CreateNetwork, RemoveNetwork, CreateVolume, RemoveVolume, CreateContainer,
-              StartContainer, StopContainer, KillContainer, RemoveContainer, WaitFor)
+              StartContainer, StopContainer, KillContainer, RemoveContainer, RunHooks, WaitFor)
 }  # fmt: skip
 
 
@@ -141,6 +153,10 @@ def job_from_json(data: dict[str, Any]) -> Job:
         k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "job"
     }
     return KINDS[data["job"]](**values)
+
+
+BROKEN_OFF = (RunHooks, WaitFor)
+"""Jobs that end when their request is cancelled; others are brought to their end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Walk: runs a graph of jobs, each as soon as what it needs is done.
 
 Knows the order of jobs, not what they do.  The first error keeps what has not begun from beginning;
-jobs in flight run to their end, because half a start is worse than a whole one; jobs that only wait
-are broken off.
+jobs in flight run to their end, because half a start is worse than a whole one; jobs that wait for
+what others do are broken off.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import anyio
 
 from orchestrator.errors import PcomposeError, SupervisorError
 from orchestrator.supervisor import faults
-from orchestrator.supervisor.protocol import Job, WaitFor
+from orchestrator.supervisor.protocol import BROKEN_OFF, Job
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -76,7 +76,7 @@ class Walk:
         if self.is_cancelled:
             return
         try:
-            await (self._wait(job) if isinstance(job, WaitFor) else self._perform(job))
+            await (self._wait(job) if isinstance(job, BROKEN_OFF) else self._perform(job))
         except Exception as exc:
             error = faults.known(exc, doing=f"doing {type(job).__name__}")
             self._error = self._error or error

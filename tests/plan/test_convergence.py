@@ -13,10 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from orchestrator.plan import teardown
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.policy import DownPolicy
-from orchestrator.spec.model import Dependency, Network, Project, Service
+from orchestrator.spec.model import Dependency, Hook, Network, Project, Service
 from orchestrator.state.observed import ObservedContainer
 from tests.plan.world import World, project, service, world
 
+HOOKS = (Hook(command=("true",)),)
 NAMES = ("a", "b", "c", "d")
 
 
@@ -34,6 +35,8 @@ def services(draw: st.DrawFn) -> Service:
         scale=draw(st.integers(0, 3)),
         environment={"X": draw(st.sampled_from("123"))},
     )
+    some = st.sampled_from([(), HOOKS])
+    made = replace(made, pre_start=draw(some), post_start=draw(some), pre_stop=draw(some))
     depends = {
         n: Dependency(service=n, condition=draw(conditions), restart=draw(st.booleans()))
         for n in chosen

@@ -177,6 +177,8 @@ class World:
                 self.set(id_, state="exited", exit_code=143)
             case actions.RemoveContainer(container=id_):
                 self._remove(action, id_)
+            case actions.RunHooks():
+                self._run_hooks(action)
             case actions.WaitFor():
                 assert action.subject != action.service
             case _:
@@ -213,7 +215,7 @@ class World:
                 image_id=self.image,
                 networks=networks,
                 named_volumes=volumes,
-                spec={"endpoints": self._endpoints(networks.values())},
+                spec={"endpoints": self._endpoints(networks.values()), **_hooks(made)},
                 depends_on={n: asdict(d) for n, d in made.depends_on.items()},
             )
         )
@@ -254,6 +256,15 @@ class World:
         assert all(self.networks[n].exists for n in chosen.networks.values())
         self.set(chosen.id, state="running", exit_code=None)
 
+    def _run_hooks(self, action: actions.RunHooks) -> None:
+        there = self.containers[action.container or self.id_of(action.subject)]
+        assert there.record.spec[action.phase]
+        if action.phase == "pre_start":
+            up = [c for c in self.running() if c.record.service == action.service]
+            assert not up, f"{up[0].record.name} runs before the hooks"
+        else:
+            assert there.is_running, f"{action} in a container that does not run"
+
     def _remove(self, action: actions.RemoveContainer, id_: str) -> None:
         if id_ in self.broken:
             assert action.force
@@ -280,6 +291,14 @@ class World:
         for id_ in [c.record.id for c in self.running()]:
             self.set(id_, state="exited", exit_code=None)
         self.networks = {n: replace(there, exists=False) for n, there in self.networks.items()}
+
+
+def _hooks(made: Service) -> dict[str, Any]:
+    hooks = {phase: getattr(made, phase) for phase in ("pre_start", "post_start", "pre_stop")}
+    return {
+        phase: [{"argv": hook.command, "image_id": ""} for hook in found]
+        for phase, found in hooks.items()
+    }
 
 
 VOLUME_HASH = hashing.config_hash(hashing.volume_tree(Volume(key="", name="")))

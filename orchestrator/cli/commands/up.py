@@ -18,7 +18,9 @@ from orchestrator.cli.policies import refuse_together, up_policy
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.attach import Printer
     from orchestrator.cli.main import Invocation
+    from orchestrator.events import Event, Sink
 
 
 COMMAND = Command(
@@ -124,10 +126,25 @@ def _attached(call: Invocation, args: Arguments) -> int:
             session.create()
         finally:
             renderer.close()
-        session.report_to(call.out.line_renderer())
+        session.report_to(_between_lines(call, printer))
         for name in session.names:
             printer.expect(name)
         if not call.out.style.is_json:
             call.out.line(f"Attaching to {', '.join(session.names)}")
         session.start()
         return attach.serve(session, printer, call.out, project=call.project.name)
+
+
+def _between_lines(call: Invocation, printer: Printer) -> Sink:
+    """Progress and hooks' output, for a screen full of logs."""
+    from orchestrator.events import HookOutput
+
+    renderer, project = call.out.line_renderer(), call.project.name
+
+    def sink(event: Event) -> None:
+        if isinstance(event, HookOutput):
+            printer.hook(event, project=project)
+        else:
+            renderer(event)
+
+    return sink
