@@ -28,7 +28,14 @@ DIFFERENCES: dict[str, str] = {
     "networks.*.ipam.config.*.subnet":
         "without one, a free /24 that overlaps no route of this machine",
     "models": "the name of a model has letters, digits and `._-`",
-    "secrets.*.external": "an unknown key below it is refused",
-    "configs.*.external": "an unknown key below it is refused",
+    "services.*.secrets":
+        "on a tmpfs; `uid`, `gid` and `mode` are exact whatever the source, also under `read_only`",
+    "services.*.configs": "as `secrets`",
+    "volumes.*.driver_opts":
+        "mounted from the first container on until the last one is removed",
+    "secrets.*.external":
+        "works: `pcompose secrets create NAME FILE`; an unknown key below it is refused",
+    "configs.*.external":
+        "works: `pcompose configs create NAME FILE`; an unknown key below it is refused",
 }
 """Path with `*` for names and items -> one sentence."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator import events
 
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from orchestrator.engine.oneoff import Run, RunOptions
     from orchestrator.engine.session import Exec
     from orchestrator.engine.upping import Attached
+    from orchestrator.engine.volumes import VolumeRow
     from orchestrator.engine.workspace import Workspace
     from orchestrator.events import Sink
     from orchestrator.plan.plan import Plan
     from orchestrator.plan.policy import DownPolicy, UpPolicy
     from orchestrator.spec import model
+    from orchestrator.state.material import Stored
     from orchestrator.state.observed import Observed, ObservedContainer
 
 
@@ -238,6 +240,12 @@ class Project:
 
         return runline.run_options(self._workspace, **said)
 
+    def volumes(self, services: Sequence[str] = ()) -> list[VolumeRow]:
+        """The project's volumes by name; with `services` those that their containers have."""
+        from orchestrator.engine import volumes
+
+        return volumes.of_project(self._workspace, services)
+
     # ---- the files ----
 
     def config(self, *, format: str = "yaml", services: Sequence[str] = ()) -> str:
@@ -284,6 +292,72 @@ def stored_images() -> list[StoredImage]:
     from orchestrator.engine import inventory
 
     return inventory.stored_images()
+
+
+def stored(section: Literal["secrets", "configs"]) -> list[Stored]:
+    """The secrets or configs that this user keeps for `external: true`, by name."""
+    from orchestrator.engine import material
+
+    return material.entries(section)
+
+
+def create_stored(section: Literal["secrets", "configs"], name: str, data: bytes) -> None:
+    """Keep a secret or config; StateError where the name is taken."""
+    from orchestrator.engine import material
+
+    material.create(section, name, data)
+
+
+def remove_stored(section: Literal["secrets", "configs"], name: str) -> bool:
+    """Forget a secret or config; False where there was none."""
+    from orchestrator.engine import material
+
+    return material.remove(section, name)
+
+
+def volumes() -> list[VolumeRow]:
+    """All volumes of this user, by name."""
+    from orchestrator.engine import volumes
+
+    return volumes.rows()
+
+
+def chosen_volumes(names: Sequence[str]) -> list[VolumeRow]:
+    """The named volumes; StateError where one is not there."""
+    from orchestrator.engine import volumes
+
+    return volumes.chosen(names)
+
+
+def create_volume(
+    name: str, *, labels: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> None:
+    """Make a volume for `external: true`; `options` are `driver_opts`: type, device, o."""
+    from orchestrator.engine import volumes
+
+    volumes.create(name, labels=labels or {}, options=options or {})
+
+
+def remove_volume(name: str) -> None:
+    """Remove a volume with its data; StateError while a container has it."""
+    from orchestrator.engine import volumes
+
+    volumes.remove(name)
+
+
+def prunable_volumes(*, named: bool = False) -> list[VolumeRow]:
+    """Volumes that no container has: anonymous ones, or all of them."""
+    from orchestrator.engine import volumes
+
+    return volumes.prunable(named=named)
+
+
+def prune_volumes(found: Sequence[VolumeRow]) -> tuple[list[str], int]:
+    """Remove those that still no container has; (names, bytes)."""
+    from orchestrator.engine import volumes
+
+    return volumes.prune(found)
 
 
 def load_images(source: Any, *, sink: Sink = events.ignore) -> list[str]:

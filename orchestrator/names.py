@@ -25,6 +25,7 @@ LABEL_IMAGE = LABEL_PREFIX + "image"
 LABEL_HOOK = LABEL_PREFIX + "hook"
 LABEL_NETWORK = LABEL_PREFIX + "network"
 LABEL_VOLUME = LABEL_PREFIX + "volume"
+LABEL_ANONYMOUS = "com.docker.volume.anonymous"
 
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 

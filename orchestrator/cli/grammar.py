@@ -125,6 +125,10 @@ class Arguments:
         """Whether the flag was given at all, also as `--flag=false`."""
         return self._known[name].name in self._values
 
+    def given(self) -> list[str]:
+        """The names of all flags that were given."""
+        return list(self._values)
+
     def text(self, name: str) -> str | None:
         """The value of an option; None: not given."""
         value = self._get(name, "str")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("config", "Check the files and print what they mean"),
+    "configs": ("configs", "Keep configs for `external: true` on this machine"),
     "create": ("create", "Create containers without starting them"),
     "down": ("down", "Stop and remove containers and networks"),
     "exec": ("exec", "Run a command in a running container"),
@@ -38,14 +39,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restart": ("restart", "Restart containers"),
     "rm": ("rm", "Remove stopped containers"),
     "run": ("run", "Run a one-off command in a new container of a service"),
+    "secrets": ("secrets", "Keep secrets for `external: true` on this machine"),
     "start": ("start", "Start containers that exist"),
     "stop": ("stop", "Stop containers"),
     "up": ("up", "Create and start containers"),
     "version": ("version", "Print the version"),
+    "volume": ("volume", "Volumes of this machine, of whatever project"),
+    "volumes": ("volumes", "List the project's volumes, or those of services"),
 }
 LACKING = (
     "alpha", "attach", "bridge", "build", "commit", "cp", "events", "export", "pause", "publish",
-    "pull", "push", "scale", "stats", "top", "unpause", "volumes", "wait", "watch",
+    "pull", "push", "scale", "stats", "top", "unpause", "wait", "watch",
 )  # fmt: skip
 """Commands of docker compose that this version does not have."""
 

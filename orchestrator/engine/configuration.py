@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.engine import material
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import UsageError
 from orchestrator.spec import dump, hashing
@@ -29,7 +30,7 @@ def text(workspace: Workspace, *, format: str, services: Sequence[str]) -> str:
 
 def hashes(workspace: Workspace) -> dict[str, str]:
     """service -> configuration hash, disabled services included."""
-    project = workspace.project
+    project = material.Contents(workspace.project, workspace.layout).digested(workspace.project)
     services = {**project.services, **project.disabled}
     return {name: hashing.config_hash(hashing.config_tree(service))
             for name, service in sorted(services.items())}  # fmt: skip

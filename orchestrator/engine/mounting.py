@@ -5,13 +5,15 @@ Pure: names and paths in, mounts out; whether a source exists is asked by `engin
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.plan import resources
 from orchestrator.runtime.spec import Mount
-from orchestrator.spec.model import Project, Service, VolumeMount
+from orchestrator.spec.model import Project, Service, Volume, VolumeMount
+from orchestrator.state import driveropts
 from orchestrator.state.layout import Layout
 
 _FILE_LIKE = re.compile(r".*[^.]\.(?!d$)[A-Za-z][A-Za-z0-9_-]{0,9}")
@@ -64,6 +66,15 @@ def mounting(
             mounts.append(Mount(type="volume", target=target, source=source, populate=True,
                                 origin=f"VOLUME of image {service.image}"))  # fmt: skip
     return Mounting(mounts=tuple(mounts), anonymous=anonymous, named=named)
+
+
+def driver_opts(volume: Volume, project: Project) -> dict[str, str]:
+    """The options of a volume with an absolute device where it is a directory."""
+    options = dict(volume.driver_opts)
+    device = options.get("device", "")
+    if device and driveropts.is_bind(options) and not device.startswith("/"):
+        options["device"] = posixpath.normpath(posixpath.join(project.working_dir, device))
+    return options
 
 
 def _clean(target: str) -> str:

@@ -16,6 +16,7 @@ from orchestrator.engine import (
     allocate,
     executable,
     images,
+    material,
     preflight,
     reconcile,
     submit,
@@ -193,11 +194,13 @@ def run(
         preflight.check_bind_sources(planned.project, [chosen.name])
         wanted_ports = ports(chosen, project=made.project)
         preflight.check_ports([(f"{chosen.name} (run)", wanted_ports)])
+        made.contents.keep(planned.project, [chosen.name])
         return _start(change, planned, chosen, options, streams=streams)
 
 
 def _draft(workspace: Workspace, name: str, options: RunOptions) -> tuple[Draft, Service]:
-    project = workspace.runnable
+    contents = material.Contents(workspace.runnable, workspace.layout)
+    project = contents.digested(workspace.runnable)
     if name not in project.services and name not in project.disabled:
         raise UsageError(f"no such service: {name}",
                          hint="declared are: " + ", ".join(sorted(project.services)))  # fmt: skip
@@ -214,7 +217,7 @@ def _draft(workspace: Workspace, name: str, options: RunOptions) -> tuple[Draft,
         plan = diff(project, observed, policy, image_ids=images.ids(found))
     project = replace(project, services={**project.services, name: chosen})
     return Draft(project=project, selected=selected, observed=observed, images=found, plan=plan,
-                 policy=policy), chosen  # fmt: skip
+                 policy=policy, contents=contents), chosen  # fmt: skip
 
 
 def _with_resources(made: Draft, service: Service) -> Plan:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from orchestrator.engine.mounting import looks_like_a_file, may_create_source
+from orchestrator.engine.mounting import driver_opts, looks_like_a_file, may_create_source
 from orchestrator.engine.resolve import spot
 from orchestrator.errors import NetworkError, PortInUseError, SpecError
 from orchestrator.linux import procfs
 from orchestrator.runtime.spec import PublishedPort
 from orchestrator.spec.model import Project, Service, VolumeMount
+from orchestrator.state import driveropts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,43 @@ def _source_fault(volume: VolumeMount) -> tuple[str, str] | None:
     message = f"bind source {source} does not exist, and {os.path.basename(named)} looks like a " \
               "file, so no directory is made in its place"
     return message, "create the file, or make the directory yourself"
+
+
+def check_volumes(project: Project, keys: Iterable[str]) -> None:
+    """SpecError with every volume whose `driver_opts` cannot be carried out on this machine."""
+    problems = []
+    for key in keys:
+        volume = project.volumes.get(key)
+        options = driver_opts(volume, project) if volume else {}
+        message = _options_fault(options) if options else None
+        if message is not None:
+            where = spot(project, "volumes", key, "driver_opts")
+            problems.append((where, f"volume {key}: {message}", None))
+    if problems:
+        raise SpecError(problems[0][1], problems=tuple(problems))
+
+
+def _options_fault(options: Mapping[str, str]) -> str | None:
+    try:
+        driveropts.mounts(options)
+    except ValueError as exc:
+        return str(exc)
+    if driveropts.is_bind(options):
+        device = options["device"]
+        return None if os.path.isdir(device) else f"device {device} is no directory that exists"
+    fstype = options["type"]
+    if fstype in procfs.filesystems() or _has_module(fstype):
+        return None
+    return f"this kernel has no file system {fstype}"
+
+
+def _has_module(fstype: str) -> bool:
+    """Whether the kernel could load it: a file of that name among its modules."""
+    try:
+        with open(f"/lib/modules/{os.uname().release}/modules.dep", encoding="utf-8") as file:
+            return any(f"/{fstype}.ko" in line.partition(":")[0] for line in file)
+    except OSError:
+        return False
 
 
 def check_ports(

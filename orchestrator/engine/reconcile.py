@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from orchestrator.engine import allocate, executable, images, preflight, submit, translate
+from orchestrator.engine import (
+    allocate,
+    executable,
+    images,
+    material,
+    preflight,
+    submit,
+    translate,
+)
 from orchestrator.engine.resolve import check, ports
 from orchestrator.engine.workspace import Workspace
 from orchestrator.events import Progress, Sink, Warned
@@ -46,11 +54,14 @@ class Draft:
     images: dict[str, Image]
     plan: Plan
     policy: UpPolicy
+    contents: material.Contents
+    """Of secrets and configs."""
 
 
 def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) -> Draft:
     """The plan of `up`.  ImageNotFoundError and SpecError before anything is touched."""
-    project = with_scale(workspace.runnable, policy)
+    contents = material.Contents(workspace.runnable, workspace.layout)
+    project = contents.digested(with_scale(workspace.runnable, policy))
     selected = select(project, policy.services, with_dependencies=policy.with_dependencies)
     found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
     observed = workspace.observe()
@@ -63,7 +74,7 @@ def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) ->
         others = select(project, moved, with_dependencies=False)
         found |= images.find(images.open_store(workspace.layout), others, make_host=make_host)
     return Draft(project=project, selected=selected, observed=observed, images=found, plan=plan,
-                 policy=policy)  # fmt: skip
+                 policy=policy, contents=contents)  # fmt: skip
 
 
 def with_scale(project: Project, policy: UpPolicy) -> Project:
@@ -108,7 +119,7 @@ class Change:
     def __exit__(self, *exc: object) -> None:
         try:
             self.head.abandon()
-            forget_if_empty(self.workspace)
+            tidy(self.workspace)
         finally:
             assert self._lock is not None
             self._lock.close()
@@ -140,9 +151,11 @@ class Change:
             self.head.connect().close()
 
 
-def forget_if_empty(workspace: Workspace) -> None:
-    """Remove the project's directory when nothing of it is left; call it under the lock."""
+def tidy(workspace: Workspace) -> None:
+    """Remove the project's directory when nothing of it is left, and the contents of secrets that
+    no container has; call it under the lock."""
     observed = workspace.observe()
+    material.sweep(workspace.layout, workspace.name, observed)
     mine = [n for n in observed.networks.values() if n.record.project == workspace.name]
     if not observed.containers and not mine:
         store.forget_project(workspace.layout, workspace.name)
@@ -170,7 +183,10 @@ def prepare_with(
         check(made.project.services[name], made.images[name].config, project=made.project)
         executable.check(made.project.services[name], made.images[name], project=made.project)
     preflight.check_bind_sources(made.project, created)
+    volumes = [n.action.key for n in made.plan if isinstance(n.action, actions.CreateVolume)]
+    preflight.check_volumes(made.project, volumes)
     _check_ports(made, creating, starting)
+    made.contents.keep(made.project, created)
     allocation = allocate.allocate(
         change.layout, made.project,
         create=[n.action.key for n in made.plan if isinstance(n.action, actions.CreateNetwork)],

@@ -67,7 +67,7 @@ class Attachment:
 def resolve(
     service: Service, *, project: Project, identity: Identity, image: ImageFacts,
     mounting: Mounting, attachments: Sequence[Attachment], layout: Layout,
-    labels: Mapping[str, str], use_aliases: bool = True,
+    labels: Mapping[str, str], use_aliases: bool = True, files: tuple[runtime.File, ...] = (),
     hook_images: Mapping[int, ImageFacts] = _NO_IMAGES,
 ) -> runtime.ContainerSpec:  # fmt: skip
     """The whole container.  SpecError with the place where the service contradicts the image."""
@@ -92,6 +92,7 @@ def resolve(
         domainname=service.domainname or "",
         rootfs=_rootfs(image, project=project.name, id_=identity.id, layout=layout),
         mounts=mounting.mounts,
+        files=files,
         read_only=service.read_only,
         shm_size=service.shm_size or 64 << 20,
         init=bool(service.init),

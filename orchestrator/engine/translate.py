@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator import __version__, names
-from orchestrator.engine import images
+from orchestrator.engine import images, material
 from orchestrator.engine.allocate import Allocation, Wanted
-from orchestrator.engine.mounting import mounting
+from orchestrator.engine.mounting import driver_opts, mounting
 from orchestrator.engine.resolve import Identity, resolve
 from orchestrator.image.store import Image
 from orchestrator.plan import actions, resources
@@ -116,6 +116,7 @@ def container(
         hook_images=images.of_hooks(service, context.images),
         attachments=allocation.attachments.get(lease, ()), layout=context.layout, labels=labels,
         use_aliases=use_aliases,
+        files=material.files(service, project=project, layout=context.layout),
     )  # fmt: skip
     record = ContainerRecord(
         id=identity.id, name=identity.name, project=project.name, service=service.name,
@@ -123,6 +124,7 @@ def container(
         config_hash=config_hash, config=tree, image=service.image, image_id=image.id,
         labels=labels, depends_on=_dependencies(service),
         anonymous_volumes=dict(mounts.anonymous), named_volumes=dict(mounts.named),
+        volume_labels={m.target: dict(m.labels) for m in service.volumes if m.labels},
         networks={e.key: e.network for e in spec.endpoints}, spec=spec.to_json(),
     )  # fmt: skip
     return record, spec
@@ -242,4 +244,5 @@ def volume_record(project: Project, volume: Volume) -> VolumeRecord:
     return VolumeRecord(
         name=volume.name, key=volume.key, project=project.name, anonymous=False,
         created_at=time.time(), config_hash=config_hash, labels=labels,
+        options=driver_opts(volume, project),
     )  # fmt: skip

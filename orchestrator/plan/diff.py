@@ -38,6 +38,7 @@ from orchestrator.plan.replicas import LEFT_OVER, Decision, Replacement, Replica
 from orchestrator.plan.resources import Resources, Wanted, network_of, volume_of
 from orchestrator.spec.model import Dependency, Port, Project, Service
 from orchestrator.state.observed import Observed, ObservedContainer
+from orchestrator.state.records import ContainerRecord
 
 
 def diff(
@@ -295,6 +296,8 @@ class _Up:
         created = self._create(
             service, replica.index, cause=replacement.cause, replaces=replica.newest.record.id
         )
+        if replacement.image_changed and not self.policy.renew_anonymous_volumes:
+            self._warn_of_stale(replica.newest.record)
         self._stop_dependents(service)
         gone: list[int] = []
         for container in replica.generations:
@@ -302,6 +305,14 @@ class _Up:
             gone += self._remove(container, cause=cause, after=(created,))
         if service in self.chosen or _is_up(replica.newest):
             self._will_start(service, replica.index, after=tuple(gone))
+
+    def _warn_of_stale(self, record: ContainerRecord) -> None:
+        """What the old image put into an anonymous volume hides what the new one has there."""
+        for target in record.anonymous_volumes:
+            self.builder.warnings.append(
+                f"anonymous volume {target} of {record.name} is kept from image "
+                f"{short(record.image_id.removeprefix('sha256:'))} (-V makes a new one)"
+            )
 
     def _create(self, service: str, index: int, *, cause: str, replaces: str | None = None) -> int:
         declared = self.project.services[service]

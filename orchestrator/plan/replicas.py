@@ -51,6 +51,7 @@ class Replacement:
 
     replica: Replica
     cause: str
+    image_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,10 @@ def decide(
         scale=scale,
         keep=tuple(r for r in kept if not causes[r.index]),
         replace=tuple(
-            Replacement(replica=r, cause=", ".join(causes[r.index]))
+            Replacement(
+                replica=r, cause=", ".join(causes[r.index]),
+                image_changed=compare.is_of_another_image(r.newest),
+            )
             for r in kept
             if causes[r.index]
         ),
@@ -161,6 +165,10 @@ class _Comparison:
                 found.append(f"image digest of pre_start.{number} {_digest(there)} -> "
                              f"{_digest(wanted)}")  # fmt: skip
         return found
+
+    def is_of_another_image(self, container: ObservedContainer) -> bool:
+        """Whether its image is not the one that the service has now."""
+        return bool(self._image(container.record))
 
     def _names(self, record: ContainerRecord) -> list[str]:
         """Networks and volumes that are called otherwise now, under the same keys."""

@@ -268,7 +268,12 @@ def _env_file(node: Node) -> Node:
 
 
 def _grants(node: Node) -> Node:
-    return node.copy(_each(node, lambda item: [_grant(item)]))
+    """By target: a later entry takes the place of an earlier one."""
+    found: dict[object, Node] = {}
+    for item in _each(node, lambda item: [_grant(item)]):
+        target = item.get("target") or item.get("source") or item
+        found[target.value if isinstance(target.value, str) else id(item)] = item
+    return node.copy(list(found.values()))
 
 
 def _grant(item: Node) -> Node:
@@ -334,7 +339,8 @@ def _options(node: Node) -> Node:
 
 
 def _hosts(node: Node) -> Node:
-    return node.copy(_each(shapes.hosts(node), _host))
+    found = _each(shapes.hosts(node), _host)
+    return node.copy(list({item.value: item for item in found}.values()))
 
 
 def _host(item: Node) -> list[Node]:

@@ -136,6 +136,22 @@ def _granted(section: str) -> Rule:
     return rule
 
 
+def _sources(section: str, keys: tuple[str, ...]) -> Rule:
+    """Exactly one of the keys says where a content comes from."""
+
+    def rule(project: Project, root: Node) -> Iterator[Finding]:
+        node = root.get(section)
+        for name, declared in (node.entries if node else {}).items():
+            said = [key for key in keys if key in declared.entries]
+            external = declared.get("external")
+            if len(said) > 1:
+                yield (section, name), f"{' and '.join(said)} exclude each other", "keep one"
+            elif not said and not (external and external.value) and not declared.get("driver"):
+                yield (section, name), "nothing says what it contains", f"one of {', '.join(keys)}"
+
+    return rule
+
+
 def _mount_targets(project: Project, root: Node) -> Iterator[Finding]:
     for name, service in project.services.items():
         taken = {text.partition(":")[0]: index for index, text in enumerate(service.tmpfs)}
@@ -269,6 +285,8 @@ def _external_volumes(project: Project, root: Node) -> Iterator[Finding]:
 
 RULES: tuple[Rule, ...] = (
     _image, _dependencies, _cycle, _networks, _volumes, _granted("secrets"), _granted("configs"),
+    _sources("secrets", ("file", "environment")),
+    _sources("configs", ("file", "environment", "content")),
     _mount_targets, _container_names, _network_mode, _said_twice, _external_volumes,
 )  # fmt: skip
 START_RULES: tuple[Rule, ...] = (

@@ -48,6 +48,7 @@ def volume_tree(volume: Volume) -> dict[str, Any]:
     return {
         "version": VERSION, "driver": volume.driver or "local",
         "labels": dict(sorted(volume.labels.items())),
+        **({"driver_opts": _data(volume.driver_opts)} if volume.driver_opts else {}),
     }  # fmt: skip
 
 

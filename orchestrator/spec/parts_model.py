@@ -140,6 +140,8 @@ class Grant:
     gid: str | None = None
     mode: int | None = None
     """Permission bits."""
+    digest: str = ""
+    """Of the content, once `engine.material` has read it; so it is part of the hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,9 @@ def absolute(root: Node, *, working_dir: str, home: str) -> Node:
         return node.copy(resolved(str(node.value), working_dir=working_dir, home=home))
 
     entries = dict(root.entries)
-    for section, convert in (("services", _service), ("secrets", _file), ("configs", _file)):
+    for section, convert in (
+        ("services", _service), ("secrets", _file), ("configs", _file), ("volumes", _device),
+    ):  # fmt: skip
         node = entries.get(section)
         if node is not None:
             entries[section] = node.copy({
@@ -43,6 +45,19 @@ def _service(node: Node, resolve: Resolve) -> Node:
         if child is not None and child.value is not None:
             entries[key] = convert(child, resolve)
     return node.copy(entries)
+
+
+def _device(node: Node, resolve: Resolve) -> Node:
+    """The directory behind a volume, where the driver is named and its options say `bind` and
+    nothing else; as the reference prints it."""
+    driver, options = node.get("driver"), node.get("driver_opts")
+    said, device = (options.get("o"), options.get("device")) if options else (None, None)
+    if driver is None or driver.value != "local":
+        return node
+    if options is None or said is None or said.value != "bind" or device is None:
+        return node
+    options = options.copy({**options.entries, "device": resolve(device)})
+    return node.copy({**node.entries, "driver_opts": options})
 
 
 def _volumes(node: Node, resolve: Resolve) -> Node:

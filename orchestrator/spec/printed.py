@@ -162,6 +162,23 @@ def _each(kind: str) -> Callable[[Data], Data]:
     ]
 
 
+def _grants(section: str) -> Callable[[Data], Data]:
+    """A secret tells its target, a config does not; a mode is shown in octal digits."""
+
+    def convert(raw: Data) -> Data:
+        found = []
+        for item in raw:
+            said = dict(item)
+            if section == "secrets" and not said.get("target"):
+                said["target"] = f"/run/secrets/{said['source']}"
+            if isinstance(said.get("mode"), int):
+                said["mode"] = f"0{said['mode']:o}"
+            found.append(_struct(said, "grant", keep=frozenset()))
+        return found
+
+    return convert
+
+
 def _map_of(kind: str, *keep: str) -> Callable[[Data], Data]:
     def convert(raw: Data) -> Data:
         return Keyed({
@@ -267,7 +284,7 @@ _PRINT: dict[tuple[str, str], Callable[[Data], Data]] = {
     ("service", "volumes"): _mounts, ("service", "networks"): _map_of("endpoint"),
     ("service", "depends_on"): _map_of("dependency", "required"),
     ("service", "logging"): _kind("logging"), ("service", "ulimits"): _ulimits,
-    ("service", "secrets"): _each("grant"), ("service", "configs"): _each("grant"),
+    ("service", "secrets"): _grants("secrets"), ("service", "configs"): _grants("configs"),
     ("build", "args"): _sorted, ("build", "labels"): _sorted, ("build", "secrets"): _each("grant"),
     ("build", "additional_contexts"): _sorted, ("build", "extra_hosts"): sorted,
     ("build", "shm_size"): _size, ("build", "ulimits"): _ulimits,

@@ -26,7 +26,7 @@ _MOUNT: Keys = {
     "read_only": _TEXT,
     "bind": {"propagation": _TEXT, "create_host_path": _TEXT, "selinux": _TEXT,
              "recursive": frozenset({"enabled"})},
-    "volume": {"nocopy": _TEXT},
+    "volume": {"nocopy": _TEXT, "labels": _TEXT},
     "tmpfs": {"size": _TEXT, "mode": _TEXT},
     "image": {},
 }  # fmt: skip
@@ -38,7 +38,7 @@ SERVICE: Keys = {
          "stdin_open", "attach", "read_only", "restart", "stop_signal", "stop_grace_period",
          "scale", "profiles", "depends_on", "healthcheck", "cap_add", "cap_drop", "cpus",
          "mem_limit", "pids_limit", "shm_size", "oom_score_adj", "ulimits", "tmpfs", "expose",
-         "extra_hosts", "dns", "dns_opt", "dns_search"), _TEXT),
+         "extra_hosts", "dns", "dns_opt", "dns_search", "secrets", "configs"), _TEXT),
     "pull_policy": frozenset({"missing", "never"}), "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
     "post_start": {"*": _HOOK}, "pre_stop": {"*": _HOOK},
@@ -59,11 +59,15 @@ NETWORK: Keys = {
              "config": {"*": dict.fromkeys(("subnet", "ip_range", "gateway"))}},
 }  # fmt: skip
 VOLUME: Keys = {
-    "name": _TEXT, "driver": frozenset({"local"}), "external": _TEXT, "labels": _TEXT,
+    "name": _TEXT, "driver": frozenset({"local"}), "driver_opts": _TEXT, "external": _TEXT,
+    "labels": _TEXT,
 }  # fmt: skip
+SECRET: Keys = dict.fromkeys(("name", "file", "environment", "external"))
+CONFIG: Keys = {**SECRET, "content": _TEXT}
 ROOT: Keys = {
     "name": _TEXT, "services": {"*": SERVICE}, "networks": {"*": NETWORK},
-    "volumes": {"*": VOLUME}, "secrets": {"*": {}}, "configs": {"*": {}}, "models": {"*": {}},
+    "volumes": {"*": VOLUME}, "secrets": {"*": SECRET}, "configs": {"*": CONFIG},
+    "models": {"*": {}},
 }  # fmt: skip
 
 _SWARM = "of Swarm; one machine has nothing to do for it"
@@ -95,32 +99,32 @@ WITHOUT_EFFECT: dict[str, str] = {
 """Keys that are read, checked, merged and shown, and change nothing on Linux: why."""
 
 _LATER = ""
+_STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
     "include": _LATER,
     **{f"services.*.{key}": _LATER for key in (
-        "annotations", "blkio_config", "build", "cgroup", "cgroup_parent", "configs", "cpu_period",
+        "annotations", "blkio_config", "build", "cgroup", "cgroup_parent", "cpu_period",
         "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "develop",
         "device_cgroup_rules", "devices", "extends", "external_links", "gpus", "ipc", "label_file",
         "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models",
         "network_mode", "oom_kill_disable", "pid", "platform", "privileged", "provider",
-        "runtime", "secrets", "security_opt", "storage_opt",
+        "runtime", "security_opt", "storage_opt",
         "sysctls", "use_api_socket", "userns_mode", "uts", "volumes_from",
         "deploy.resources.reservations.memory", "deploy.resources.reservations.devices",
         "deploy.restart_policy", "networks.*.driver_opts", "networks.*.gw_priority",
         "networks.*.interface_name", "networks.*.ipv6_address", "networks.*.link_local_ips",
-        "volumes.*.image.subpath", "volumes.*.volume.labels", "volumes.*.volume.subpath",
-        "pre_start.*.per_replica")},
+        "volumes.*.image.subpath", "volumes.*.volume.subpath", "pre_start.*.per_replica")},
     **{f"networks.*.{key}": _LATER for key in (
         "driver_opts", "enable_ipv6", "ipam.config.*.aux_addresses")},
-    "volumes.*.driver_opts": _LATER,
-    **{f"secrets.*.{key}": _LATER for key in (
-        "name", "environment", "file", "driver", "template_driver", "external", "driver_opts")},
-    **{f"configs.*.{key}": _LATER for key in (
-        "name", "content", "environment", "file", "template_driver", "external")},
+    **{f"secrets.*.{key}": _STORE for key in ("driver", "driver_opts", "template_driver")},
+    "configs.*.template_driver": _STORE,
     **{f"models.*.{key}": _LATER for key in ("name", "model", "context_size", "runtime_flags")},
 }  # fmt: skip
 """Keys that stop whoever acts on the file: what to do instead, or nothing where that is still to
 come."""
+
+
+_VALUES = {"npipe": "a pipe of Windows", "cluster": "a volume of Swarm"}
 
 
 def check(root: Node, report: Report) -> None:
@@ -129,7 +133,7 @@ def check(root: Node, report: Report) -> None:
         if ".".join(pattern) in WITHOUT_EFFECT:
             continue
         what = f"{value} is not supported yet" if value else "not supported yet"
-        why = REFUSED.get(".".join(pattern))
+        why = REFUSED.get(".".join(pattern)) or _VALUES.get(value)
         report.add(node, f"{dotted(path)}: {what}{f': {why}' if why else ''}", hint=_HINT)
 
 

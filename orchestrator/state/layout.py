@@ -14,7 +14,7 @@ command lines.
     DATA/projects/P/containers/ID/{upper,work,root,log}
     DATA/projects/P/material/DIGEST               what its secrets and configs contain
     DATA/networks/{lock,NAME.json}                NetworkRecord
-    DATA/volumes/NAME/{volume.json,_data}         VolumeRecord
+    DATA/volumes.lock, volumes/NAME/{volume.json,_data}  VolumeRecord
     DATA/{secrets,configs}/NAME                   for `external: true`
     DATA/images/…                                 owned by image.store
     DATA/cache/…                                  may be deleted at any time
@@ -117,6 +117,9 @@ class Layout:
 
     def volumes(self) -> str:
         return f"{self.data}/volumes"
+
+    def volumes_lock(self) -> str:
+        return f"{self.data}/volumes.lock"
 
     def volume(self, name: str) -> str:
         return f"{self.data}/volumes/{part(name)}"

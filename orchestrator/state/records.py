@@ -90,6 +90,8 @@ class ContainerRecord(_Record):
     """service -> {condition, restart, required}; for `stop` and `down` without a file."""
     anonymous_volumes: dict[str, str] = field(default_factory=dict)
     """target -> volume name; these live and die with the container unless inherited."""
+    volume_labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    """target -> labels of the anonymous volume that is made for it."""
     named_volumes: dict[str, str] = field(default_factory=dict)
     """target -> volume name."""
     networks: dict[str, str] = field(default_factory=dict)
@@ -161,3 +163,5 @@ class VolumeRecord(_Record):
     created_at: float
     config_hash: str
     labels: dict[str, str]
+    options: dict[str, str] = field(default_factory=dict)
+    """`driver_opts`: what is mounted at its data directory."""

@@ -266,6 +266,11 @@ def networks_lock(layout: Layout, *, command: str, wait: bool = True) -> Lock:
     return _lock(layout.networks_lock(), "the list of networks", command, wait=wait, waiting=None)
 
 
+def volumes_lock(layout: Layout, *, command: str) -> Lock:
+    """The right to give volumes to a container, or to take one away; held for moments only."""
+    return _lock(layout.volumes_lock(), "the list of volumes", command, wait=True, waiting=None)
+
+
 def _lock(path: str, subject: str, command: str, *, wait: bool, waiting: Waiting | None) -> Lock:
     try:
         fd = _acquire(path, subject, wait=wait, waiting=waiting)

@@ -13,6 +13,7 @@ import anyio
 
 from orchestrator import events
 from orchestrator.errors import DeadlineError, DependencyError, PcomposeError, StateError
+from orchestrator.names import LABEL_ANONYMOUS, LABEL_PROJECT
 from orchestrator.state import store, volumes
 from orchestrator.state.records import (
     ContainerRecord,
@@ -168,11 +169,15 @@ class Executor:
         if record.project != project.name or record.id in project.lanes:
             raise StateError(f"cannot create container {record.name}: it is there already, or it "
                              f"belongs to project {record.project}")
-        for name in record.anonymous_volumes.values():
-            volumes.create(layout, VolumeRecord(
-                name=name, key="", project=project.name, anonymous=True, created_at=time.time(),
-                config_hash="", labels={}))  # fmt: skip
-        store.save_container(layout, record)  # a record without a status means: created
+        with store.volumes_lock(layout, command="making of a container"):
+            for target, name in record.anonymous_volumes.items():
+                volumes.create(layout, VolumeRecord(
+                    name=name, key="", project=project.name, anonymous=True,
+                    created_at=time.time(), config_hash="",
+                    labels={LABEL_PROJECT: project.name, LABEL_ANONYMOUS: "",
+                            **record.volume_labels.get(target, {})},
+                ))  # fmt: skip
+            store.save_container(layout, record)  # a record without a status means: created
         try:
             lane = project.add(record, ContainerStatus(state="created"))
         except Exception:

@@ -16,6 +16,7 @@ from orchestrator.errors import LaunchError, StateError
 from orchestrator.runtime.launch import Stdio as Streams
 from orchestrator.runtime.launch import launch_error, launch_request
 from orchestrator.runtime.process import Process
+from orchestrator.state import volumes
 from orchestrator.supervisor.link import KeeperLost
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ async def launch(lane: Lane, stdio: Stdio | None) -> None:
     """Start the lane's container; PcomposeError says which step failed."""
     link = lane.project.link
     _prepare(lane)
+    volumes.mount_all(lane.project.layout, lane.record.named_volumes.values())
     ports = lane.project.services.publish(lane.spec)
     for _ in range(_ATTEMPTS):
         try:

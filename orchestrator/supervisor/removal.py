@@ -33,6 +33,10 @@ async def remove(lane: Lane, *, with_volumes: bool) -> None:
         await _forget_leases(lane)
     if with_volumes:
         await _remove_volumes(lane)
+    try:
+        volumes.unmount_unused(layout, lane.record.named_volumes.values())
+    except StateError as exc:
+        faults.note(exc.message)
 
 
 async def _remove_volumes(lane: Lane) -> None:

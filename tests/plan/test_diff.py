@@ -71,6 +71,20 @@ def test_the_new_container_inherits_from_the_old_one() -> None:
     assert (action.replaces, action.inherit_volumes) == (there.id_of("p-cache-1"), True)
 
 
+def test_a_new_image_says_that_an_anonymous_volume_is_still_the_old_one() -> None:
+    there = world(STACK)
+    id_ = there.id_of("p-cache-1")
+    cache = there.containers[id_]
+    record = replace(cache.record, anonymous_volumes={"/modules": "v"})
+    there.containers[id_] = replace(cache, record=record)
+    assert not there.plan(project(DB, WEB, changed(CACHE, A="1"))).warnings
+    there.image = "sha256:2"
+    assert there.plan(STACK).warnings == (
+        "anonymous volume /modules of p-cache-1 is kept from image 1 (-V makes a new one)",
+    )
+    assert not there.plan(STACK, renew_anonymous_volumes=True).warnings
+
+
 def test_a_changed_dependency_leaves_its_dependents_alone() -> None:
     plan = world(STACK).plan(project(changed(DB, A="1"), WEB, CACHE))
     assert {a.split()[1] for a in kinds(plan)} == {"p-db-1"}

@@ -102,17 +102,17 @@ UNSUPPORTED = """
         volumes: [{type: image, source: i, target: /i}]
         pull_policy: always
     networks: {n: {driver: macvlan, enable_ipv6: true}}
-    volumes: {v: {driver_opts: {o: bind}}}
-    secrets: {s: {file: ./x}}
-    configs: {c: {content: x}}
+    volumes: {v: {driver: other}}
+    secrets: {s: {driver: x}}
+    configs: {c: {content: x, template_driver: y}}
 """
 NAMED = [
     "services.a.build", "services.a.privileged", "services.a.devices", "services.a.network_mode",
     "services.a.deploy.resources.reservations.memory",
     "services.a.logging.driver: syslog", "services.a.ports.0.protocol: sctp",
     "services.a.volumes.0.type: image", "services.a.pull_policy: always",
-    "networks.n.driver: macvlan", "networks.n.enable_ipv6", "volumes.v.driver_opts",
-    "secrets.s.file", "configs.c.content",
+    "networks.n.driver: macvlan", "networks.n.enable_ipv6", "volumes.v.driver: other",
+    "secrets.s.driver", "configs.c.template_driver",
 ]  # fmt: skip
 
 

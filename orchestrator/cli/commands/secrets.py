@@ -1,0 +1,18 @@
+"""`pcompose secrets`: create, ls, rm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import stored
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = stored.command("secrets")
+
+
+def run(call: Invocation) -> int:
+    """Do what the verb says."""
+    return stored.run(call, "secrets")
