@@ -119,8 +119,10 @@ _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 # Calls before 2018 have a number per architecture; the later ones (424 and up) one for all.
 _NUMBERS = {
-    "x86_64": {"capget": 125, "capset": 126, "clone": 56, "pivot_root": 155, "seccomp": 317},
-    "aarch64": {"capget": 90, "capset": 91, "clone": 220, "pivot_root": 41, "seccomp": 277},
+    "x86_64": {"capget": 125, "capset": 126, "clone": 56, "pivot_root": 155, "seccomp": 317,
+               "bpf": 321},
+    "aarch64": {"capget": 90, "capset": 91, "clone": 220, "pivot_root": 41, "seccomp": 277,
+                "bpf": 280},
 }
 _MACHINE = os.uname().machine
 _NUMBER = _NUMBERS.get(_MACHINE, {})
@@ -211,6 +213,7 @@ _fsopen = _prototype(c_char_p, c_uint)
 _fsconfig = _prototype(c_int, c_uint, c_char_p, c_char_p, c_int)
 _fsmount = _prototype(c_int, c_uint, c_uint)
 _seccomp = _prototype(c_uint, c_uint, POINTER(_SockFprog))
+_bpf = _prototype(c_int, c_char_p, c_uint)
 
 
 def _failure(path: str = "") -> OSError:
@@ -478,3 +481,8 @@ def seccomp_filter(program: bytes, *, log: bool = False) -> None:
     code = _SockFprog(len(program) // 8, program)
     flags = SECCOMP_FILTER_FLAG_LOG if log else 0
     _check(_seccomp(_NUMBER.get("seccomp", -1), SECCOMP_SET_MODE_FILTER, flags, byref(code)))
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """bpf(2): `attributes` is a union bpf_attr; a descriptor it gives is CLOEXEC."""
+    return int(_check(_bpf(_NUMBER.get("bpf", -1), command, attributes, len(attributes))))

@@ -11,7 +11,18 @@ import gc
 import os
 
 from orchestrator.linux import syscalls
-from orchestrator.runtime import command, enter, filesystem, groups, material, populate, privilege
+from orchestrator.runtime import (
+    command,
+    devices,
+    enter,
+    filesystem,
+    groups,
+    joining,
+    material,
+    populate,
+    privilege,
+    sysctl,
+)
 from orchestrator.runtime.steps import Child, Step
 
 TYPE_CHECKING = False
@@ -21,7 +32,8 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, type[Step]] = {
     kind.__name__: kind
-    for module in (command, enter, filesystem, groups, material, populate, privilege)
+    for module in (command, devices, enter, filesystem, groups, joining, material, populate,
+                   privilege, sysctl)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Step) and kind is not Step
 }

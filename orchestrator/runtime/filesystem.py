@@ -15,7 +15,7 @@ import errno
 import os
 import stat
 
-from orchestrator.linux import syscalls
+from orchestrator.linux import chase, procfs, syscalls
 from orchestrator.runtime.steps import Child, Step
 
 _PAGE = 4000
@@ -40,13 +40,14 @@ class Overlay(Step):
     `volatile` (Linux 5.10): nothing is synchronised to the disk, neither by fsync(2) nor, which
     takes long on a busy machine, when the container ends; for a layer that is thrown away then."""
 
-    __slots__ = ("is_root", "lowers", "target", "upper", "volatile", "work")
+    __slots__ = ("is_root", "lowers", "nodev", "target", "upper", "volatile", "work")
     lowers: list[str]
     upper: str
     work: str
     target: str
     is_root: bool
     volatile: bool
+    nodev: bool
 
     def execute(self, child: Child) -> None:
         for directory in (self.upper, self.work):
@@ -68,7 +69,7 @@ class Overlay(Step):
             for name, path in (("upperdir", self.upper), ("workdir", self.work))
         ) + (",volatile" if self.volatile else "")
         if len(os.fsencode(data)) < _PAGE:
-            flags = syscalls.MS_NODEV
+            flags = syscalls.MS_NODEV if self.nodev else 0
             syscalls.mount("overlay", target, "overlay", flags, data)
         else:
             self._mount_many(target)
@@ -84,7 +85,8 @@ class Overlay(Step):
         if self.volatile:
             syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_FLAG, "volatile")
         syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
-        tree = syscalls.fsmount(fd, attributes=syscalls.MOUNT_ATTR_NODEV)
+        attributes = syscalls.MOUNT_ATTR_NODEV if self.nodev else 0
+        tree = syscalls.fsmount(fd, attributes=attributes)
         syscalls.move_mount(
             tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)  # fmt: skip
         os.close(tree)
@@ -154,7 +156,7 @@ class Devices(Step):
         os.close(directory)
         for name in self.nodes:
             target = _make_file(here, name, mode=0o666)
-            _attach(_clone_tree(f"/dev/{name}", recursive=False), target)
+            attach(clone_tree(f"/dev/{name}", recursive=False), target)
             os.close(target)
         for name, target_path in self.links.items():
             os.symlink(target_path, name, dir_fd=here)
@@ -170,12 +172,12 @@ def _make_file(directory: int, name: str, *, mode: int) -> int:
     return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
 
 
-def _clone_tree(path: str, *, recursive: bool) -> int:
+def clone_tree(path: str, *, recursive: bool) -> int:
     flags = syscalls.OPEN_TREE_CLONE | (syscalls.AT_RECURSIVE if recursive else 0)
     return syscalls.open_tree(syscalls.AT_FDCWD, path, flags)
 
 
-def _attach(tree: int, target: int) -> None:
+def attach(tree: int, target: int) -> None:
     """Move a detached mount onto an O_PATH descriptor, and close the mount's."""
     flags = syscalls.MOVE_MOUNT_F_EMPTY_PATH | syscalls.MOVE_MOUNT_T_EMPTY_PATH
     syscalls.move_mount(tree, "", target, "", flags)
@@ -188,43 +190,157 @@ _PROPAGATIONS = {
 }  # fmt: skip
 
 
-class Bind(Step):
-    """A host path at `target`, with all mounts below it unless `propagation` has no leading r."""
+class OpenShared(Step):
+    """Hold the source of a bind mount whose mounts are to show on the host too, while the mounts we
+    have are still peers of the host's: before `Propagation`."""
 
-    __slots__ = ("create_source", "propagation", "read_only", "source", "target")
+    __slots__ = ("create_source", "recursive", "source")
     source: str
-    target: str
-    read_only: bool
-    propagation: str
+    recursive: bool
     create_source: bool
 
     def execute(self, child: Child) -> None:
-        recursive = self.propagation.startswith("r")
-        tree = self._open_source(recursive=recursive)
-        attributes = syscalls.MOUNT_ATTR_NODEV
+        tree = open_source(self.source, recursive=self.recursive, create=self.create_source)
+        fd = os.open(self.source, os.O_PATH | os.O_CLOEXEC)
+        number = _mount_id(fd)
+        os.close(fd)
+        mounted = next(m for m in procfs.mountinfo() if m.mount_id == number)
+        if not any(word.startswith("shared:") for word in mounted.propagation):
+            raise OSError(errno.EINVAL, "it is not on a shared mount of this machine", self.source)
+        child.shared[self.source] = tree
+
+    def describe(self) -> str:
+        return f"share mounts below {self.source} with the host"
+
+
+def _mount_id(fd: int) -> int:
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
+
+
+class Bind(Step):
+    """A host path at `target`, or with `subpath` what lies below it, which no link leads out of.
+
+    `recursive`: `disabled` leaves the mounts below behind, `writable` leaves them writable where
+    the mount is read-only."""
+
+    __slots__ = (
+        "create_source", "nodev", "propagation", "read_only", "recursive", "source", "subpath",
+        "target",
+    )  # fmt: skip
+    source: str
+    target: str
+    subpath: str
+    read_only: bool
+    propagation: str
+    recursive: str
+    create_source: bool
+    nodev: bool
+
+    def execute(self, child: Child) -> None:
+        tree = child.shared.pop(self.source, -1)
+        if tree < 0:
+            tree = self._open_source()
+        deep = syscalls.AT_RECURSIVE if self.recursive != "disabled" else 0
+        if self.nodev:
+            _set(tree, deep, syscalls.MOUNT_ATTR_NODEV)
         if self.read_only:
-            attributes |= syscalls.MOUNT_ATTR_RDONLY
-        kind = _PROPAGATIONS[self.propagation[1:] if recursive else self.propagation]
-        flags = syscalls.AT_EMPTY_PATH | (syscalls.AT_RECURSIVE if recursive else 0)
-        syscalls.mount_setattr(tree, "", flags, attr_set=attributes, propagation=kind)
+            _set(tree, deep if self.recursive != "writable" else 0, syscalls.MOUNT_ATTR_RDONLY)
+        kind = self.propagation.removeprefix("r")
+        _set(tree, deep if kind != self.propagation else 0, 0, propagation=_PROPAGATIONS[kind])
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         target = child.open_target(self.target, directory=directory)
         _refuse_proc(child, target, self.target)
-        _attach(tree, target)
+        attach(tree, target)
         os.close(target)
 
-    def _open_source(self, *, recursive: bool) -> int:
-        try:
-            return _clone_tree(self.source, recursive=recursive)
-        except FileNotFoundError:
-            if not self.create_source:
-                raise
-        _make_like_parent(self.source)
-        return _clone_tree(self.source, recursive=recursive)
+    def _open_source(self) -> int:
+        recursive = self.recursive != "disabled"
+        if not self.subpath:
+            return open_source(self.source, recursive=recursive, create=self.create_source)
+        return clone_below(self.source, self.subpath, recursive=recursive)
 
     def describe(self) -> str:
         mode = " [readonly]" if self.read_only else ""
-        return f"bind {self.source} -> {self.target}{mode}"
+        below = f" ({self.subpath})" if self.subpath else ""
+        return f"bind {self.source}{below} -> {self.target}{mode}"
+
+
+def _set(tree: int, flags: int, attributes: int, *, propagation: int = 0) -> None:
+    syscalls.mount_setattr(tree, "", flags | syscalls.AT_EMPTY_PATH, attr_set=attributes,
+                           propagation=propagation)  # fmt: skip
+
+
+def open_source(source: str, *, recursive: bool, create: bool) -> int:
+    """A detached copy of the mount at `source`, which is made where it is missing if `create`."""
+    try:
+        return clone_tree(source, recursive=recursive)
+    except FileNotFoundError:
+        if not create:
+            raise
+    _make_like_parent(source)
+    return clone_tree(source, recursive=recursive)
+
+
+def clone_below(directory: str, subpath: str, *, recursive: bool) -> int:
+    """A detached copy of the mount at `subpath` inside of a directory somebody else writes to."""
+    root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = chase.open_inside(root, subpath)
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, f"{directory}/{subpath}") from None
+    finally:
+        os.close(root)
+    flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
+    tree = syscalls.open_tree(fd, "", flags | (syscalls.AT_RECURSIVE if recursive else 0))
+    os.close(fd)
+    return tree
+
+
+class ImageLayers(Step):
+    """The files of an image, read-only, at `target`: all of them, or what lies at `subpath`."""
+
+    __slots__ = ("layers", "subpath", "target")
+    layers: list[str]
+    subpath: str
+    target: str
+
+    def execute(self, child: Child) -> None:
+        tree = self._tree()
+        attributes = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NODEV
+        _set(tree, 0, attributes, propagation=syscalls.MS_PRIVATE)
+        if self.subpath:
+            tree = self._narrowed(tree)
+        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        target = child.open_target(self.target, directory=directory)
+        _refuse_proc(child, target, self.target)
+        attach(tree, target)
+        os.close(target)
+
+    def _tree(self) -> int:
+        """Overlayfs wants two layers where nothing is to be written."""
+        if len(self.layers) == 1:
+            return clone_tree(self.layers[0], recursive=False)
+        fd = syscalls.fsopen("overlay")
+        for layer in self.layers:
+            syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_STRING, "lowerdir+", layer)
+        syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
+        tree = syscalls.fsmount(fd)
+        os.close(fd)
+        return tree
+
+    def _narrowed(self, tree: int) -> int:
+        """Over a layer in our own mount namespace for a moment: before Linux 6.15 what is mounted
+        nowhere cannot be copied."""
+        place = os.open(self.layers[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        attach(tree, place)
+        os.close(place)
+        narrow = clone_below(self.layers[0], self.subpath, recursive=False)
+        syscalls.umount2(self.layers[0], syscalls.MNT_DETACH)
+        return narrow
+
+    def describe(self) -> str:
+        return f"mount an image at {self.target}"
 
 
 def _make_like_parent(path: str) -> None:
@@ -251,21 +367,16 @@ class Mask(Step):
     paths: list[str]
 
     def execute(self, child: Child) -> None:
-        empty = -1
         for path in self.paths:
             target = child.open_existing(path)
             if target is None:
                 continue
             if stat.S_ISDIR(os.fstat(target).st_mode):
-                empty = _empty_tmpfs() if empty < 0 else empty
-                _attach(syscalls.open_tree(
-                    empty, "", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH), target)
+                attach(_empty_tmpfs(), target)
             else:
                 # The host's node: the container's own /dev could have been mounted over.
-                _attach(_clone_tree("/dev/null", recursive=False), target)
+                attach(clone_tree("/dev/null", recursive=False), target)
             os.close(target)
-        if empty >= 0:
-            os.close(empty)
 
     def describe(self) -> str:
         return "mask paths of /proc and /sys"
@@ -296,7 +407,7 @@ class ReadOnlyPaths(Step):
             syscalls.mount_setattr(
                 tree, "", syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE,
                 attr_set=syscalls.MOUNT_ATTR_RDONLY)  # fmt: skip
-            _attach(tree, target)
+            attach(tree, target)
             os.close(target)
 
     def describe(self) -> str:

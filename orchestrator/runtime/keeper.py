@@ -208,9 +208,7 @@ class Keeper:
             if message["stdio"] == "fifos":
                 kept.make_fifos(message["run_dir"], stdin=message["stdin"])
                 pumps = kept.open_pumps(message, fresh=True, complain=note)
-            pid, pidfd, channel = kept.spawn(
-                message["steps"], self._origin, flags=message["namespaces"],
-                group=message["birth_group"], given=fds)
+            pid, pidfd, channel = kept.launch(message, self._origin, fds)
         except _BAD as exc:
             for pump in pumps:
                 pump.close()
@@ -298,6 +296,7 @@ class Keeper:
         if self._containers.get(container.name) is not container:
             return
         del self._containers[container.name]
+        container.end_orphans()
         try:
             container.drain()
         finally:
@@ -339,7 +338,7 @@ class Keeper:
         if name in self._containers:
             return
         pid, started = message["pid"], message["start_time"]
-        pidfd = _open_identical(pid, started)
+        pidfd = kept.open_identical(pid, started)
         if pidfd < 0:
             self._tell({"event": "exited", "id": name, "pid": pid, "start_time": started,
                         "exit_code": None, "oom_killed": False, "time": time.time()})
@@ -501,18 +500,6 @@ def _failure(step: str, exc: BaseException) -> Message:
 
 def _is_child(pid: int) -> bool:
     return procfs.parent(pid) == os.getpid()
-
-
-def _open_identical(pid: int, started: int) -> int:
-    """A pidfd of the process if it is still the same one, else -1."""
-    try:
-        pidfd = syscalls.pidfd_open(pid)
-    except OSError:
-        return -1
-    if procfs.start_time(pid) == started:
-        return pidfd
-    os.close(pidfd)
-    return -1
 
 
 def _kill(pidfd: int, number: int) -> None:

@@ -12,9 +12,10 @@ import stat
 import time
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
-from orchestrator.linux import jsontext, procfs, syscalls
+from orchestrator.linux import cgroupfs, jsontext, procfs, syscalls
 from orchestrator.linux.fds import Channel
 from orchestrator.runtime import child as child_side
+from orchestrator.runtime import groups
 from orchestrator.runtime.pump import Log, Pump
 from orchestrator.runtime.steps import Child
 
@@ -106,6 +107,15 @@ class Container(Task):
         self.waits = bool(message.get("wait"))
         """It has not got its `go` yet."""
 
+    def end_orphans(self) -> None:
+        """What has outlived the first process, where that is not the first of a pid namespace."""
+        if not self.request["orphans"]:
+            return
+        try:
+            cgroupfs.kill(self.request["orphans"])
+        except OSError:  # the group has gone with the last of them
+            pass
+
     def drain(self) -> None:
         """Move what its processes have left in the pipes; they are all dead."""
         for pump in self.pumps:
@@ -171,6 +181,34 @@ class Execution(Task):
         super().close()
 
 
+def open_identical(pid: int, started: int) -> int:
+    """A pidfd of the process if it is still the same one, else -1."""
+    try:
+        pidfd = syscalls.pidfd_open(pid)
+    except OSError:
+        return -1
+    if procfs.start_time(pid) == started:
+        return pidfd
+    os.close(pidfd)
+    return -1
+
+
+def launch(message: Message, origin: Origin, given: Sequence[int]) -> tuple[int, int, Channel]:
+    """A container's first process, in the pid namespace of another where it shares one."""
+    owner = -1
+    if message["pid_namespace"]:
+        owner = open_identical(*message["pid_namespace"])
+        if owner < 0:
+            raise ProcessLookupError(
+                errno.ESRCH, "the container whose pid namespace it shares has ended")
+    try:
+        return spawn(message["steps"], origin, flags=message["namespaces"],
+                     group=message["birth_group"], given=given, container=owner)
+    finally:
+        if owner >= 0:
+            os.close(owner)
+
+
 def spawn(
     steps: Sequence[Message], origin: Origin, *, flags: int, group: str, given: Sequence[int],
     container: int = -1,
@@ -227,10 +265,7 @@ def _clone(flags: int, group_fd: int, origin: Origin, container: int) -> tuple[i
 
 
 def _open_group(path: str) -> int:
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        pass
+    groups.make(path)
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -313,4 +348,6 @@ def remove_groups(paths: Sequence[str]) -> list[str]:
             if exc.errno != errno.EBUSY:
                 raise
             busy.append(path)
+            continue
+        groups.remove_above(path)
     return busy

@@ -7,13 +7,24 @@ known here.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
 from orchestrator.errors import CommandNotExecutableError, CommandNotFoundError, LaunchError
-from orchestrator.linux import caps, seccomp_default, syscalls
-from orchestrator.runtime import command, enter, groups, limits, material, privilege, rootfs
+from orchestrator.linux import caps, seccomp_default
+from orchestrator.runtime import (
+    command,
+    enter,
+    isolation,
+    limits,
+    material,
+    privilege,
+    rootfs,
+)
+from orchestrator.runtime.isolation import Peers
 from orchestrator.runtime.limits import Hierarchy, Placement
 from orchestrator.runtime.spec import ContainerSpec
 from orchestrator.runtime.steps import Step
@@ -21,30 +32,29 @@ from orchestrator.runtime.steps import Step
 Request = dict[str, Any]  # JSON has no narrower type
 Stdio = Literal["log", "fds", "tty"]
 
-NAMESPACES = (
-    syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
-    | syscalls.CLONE_NEWNET
-)  # fmt: skip
-"""The cgroup namespace is unshared by the child, once it is in all its groups."""
+_NO_PEERS: Peers = {}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def launch_request(
     spec: ContainerSpec, *, run_dir: str, log_dir: str, exit_path: str, hierarchy: Hierarchy,
-    wait_for_network: bool, stdio: Stdio,
+    wait_for_network: bool, stdio: Stdio, peers: Peers = _NO_PEERS,
 ) -> Request:
     """The keeper's `launch` message.
 
     `run_dir` holds the files `hosts`, `resolv.conf` and `hostname` before `go` is sent (before the
     message where `wait_for_network` is false).  `stdio`: `log` moves the output (of a FIFO pair, or
     of a pty where spec.tty) into `log_dir`; `fds` uses the three descriptors sent along; `tty`
-    makes a pty that is handed over with `started` and not read by the keeper.  LaunchError where
-    the spec asks for what this machine has not.
+    makes a pty that is handed over with `started` and not read by the keeper.  `peers` are the
+    containers whose namespaces it shares.  LaunchError where the spec asks for what this machine
+    has not.
     """
-    placement = _placement(spec, hierarchy)
+    placement = placement_of(spec, hierarchy)
     work: list[Step] = [
+        *isolation.join(spec, peers),
         *placement.steps,
-        *([groups.CgroupNamespace()] if placement.directories else []),
+        *isolation.device_filter(spec, placement),
+        *isolation.cgroup_namespace(spec, placement),
         *_init(spec),
         *([command.Fifos(directory=run_dir, stdin=spec.stdin_open)] if _has_fifos(spec, stdio)
           else []),
@@ -52,14 +62,16 @@ def launch_request(
         *rootfs.before_network(spec, placement),
         *([command.WaitForGo()] if wait_for_network else []),
         *rootfs.after_network(spec, run_dir=run_dir),
-        privilege.Hostname(hostname=spec.hostname, domainname=spec.domainname),
+        *_hostname(spec),
         *_process(spec, stdio),
     ]
+    pid = peers.get("pid")
     return {
         "op": "launch",
         **_kept(spec, placement, run_dir=run_dir, log_dir=log_dir, exit_path=exit_path,
                 stdio=stdio),
-        "namespaces": NAMESPACES,
+        "namespaces": isolation.flags(spec),
+        "pid_namespace": [pid.pid, pid.start_time] if pid else [],
         "birth_group": placement.birth,
         "wait": wait_for_network,
         "stdin": spec.stdin_open,
@@ -73,7 +85,7 @@ def adopt_request(
 ) -> Request:
     """The keeper's `adopt` message for a container another keeper started with the same `stdio`;
     with a pty the master goes along."""
-    kept = _kept(spec, _placement(spec, hierarchy), run_dir=run_dir, log_dir=log_dir,
+    kept = _kept(spec, placement_of(spec, hierarchy), run_dir=run_dir, log_dir=log_dir,
                  exit_path=exit_path, stdio=stdio)
     return {"op": "adopt", "pid": pid, "start_time": start_time, **kept}
 
@@ -92,7 +104,7 @@ def exec_request(
 ) -> Request:
     """The keeper's `exec` message.  Empty `user` and `cwd` are the container's own; with `capture`
     the output comes back with `exec_exited`, else three descriptors go along unless `tty`."""
-    placement = _placement(spec, hierarchy)
+    placement = placement_of(spec, hierarchy)
     mask = _all_capabilities() if privileged else caps.mask_of(spec.capabilities)
     work: list[Step] = [
         enter.Hide(),
@@ -105,6 +117,7 @@ def exec_request(
         command.OwnStreams(),
         command.WorkingDirectory(path=cwd or spec.cwd, create=False),
         *_limits(spec),
+        *([] if privileged else isolation.security_labels(spec)),
         *_seccomp(spec, mask, enabled=spec.seccomp and not privileged),
         privilege.BecomeUser(capabilities=mask),
         command.Execute(argv=list(argv), environment=_environment(spec, environment, tty=tty)),
@@ -137,12 +150,23 @@ _COMMAND_HINTS = {
 }
 
 
-def _placement(spec: ContainerSpec, hierarchy: Hierarchy) -> Placement:
-    return limits.place(_group_name(spec), spec.resources, hierarchy=hierarchy, subject=spec.name)
+def placement_of(spec: ContainerSpec, hierarchy: Hierarchy) -> Placement:
+    """Its cgroups; LaunchError where this machine cannot limit what it says."""
+    name = _group_name(spec)
+    has_filter = isolation.has_device_filter(spec) and "" not in hierarchy.group_paths(name, [])
+    return limits.place(name, spec.resources, hierarchy=hierarchy, subject=spec.name,
+                        extra=("devices",) if has_filter else ())  # fmt: skip
 
 
 def _group_name(spec: ContainerSpec) -> str:
-    return f"pcompose-{spec.project}-{spec.id[:12]}"
+    name = f"pcompose-{spec.project}-{spec.id[:12]}"
+    return f"{spec.cgroup_parent.strip('/')}/{name}" if spec.cgroup_parent else name
+
+
+def _hostname(spec: ContainerSpec) -> list[Step]:
+    if spec.namespaces.uts == "host" or not spec.hostname:
+        return []
+    return [privilege.Hostname(hostname=spec.hostname, domainname=spec.domainname)]
 
 
 def _has_fifos(spec: ContainerSpec, stdio: Stdio) -> bool:
@@ -158,6 +182,8 @@ def _kept(
         "id": spec.id, "run_dir": run_dir, "log_dir": log_dir, "exit_path": exit_path,
         "stdio": "fifos" if _has_fifos(spec, stdio) else "other",
         "pump": stdio == "log", "groups": placement.directories, "oom_file": placement.oom_file,
+        # what the kernel does not end together with the first process
+        "orphans": {} if isolation.is_own(spec.namespaces.pid) else placement.group,
         "log_max_size": spec.log_max_size, "log_max_files": spec.log_max_files,
     }  # fmt: skip
 
@@ -182,6 +208,7 @@ def _process(spec: ContainerSpec, stdio: Stdio) -> list[Step]:
         command.WorkingDirectory(path=spec.cwd, create=spec.create_cwd),
         *rootfs.read_only(spec),
         *_limits(spec),
+        *isolation.security_labels(spec),
         *_seccomp(spec, mask, enabled=spec.seccomp),
         privilege.BecomeUser(capabilities=mask),
         command.Execute(argv=list(spec.argv), environment=_environment(spec, {}, tty=terminal)),
@@ -199,20 +226,43 @@ def _seccomp(spec: ContainerSpec, mask: int, *, enabled: bool) -> list[Step]:
     no_new = [privilege.NoNewPrivileges()] if spec.no_new_privileges else []
     if not enabled:
         return [*no_new]
-    return [*no_new, privilege.Seccomp(program=_filter(mask))]
+    if spec.seccomp_profile:
+        program = _own_filter(spec.seccomp_profile, mask)
+    else:
+        program = _default_filter(mask)
+    return [*no_new, privilege.Seccomp(program=program)]
 
 
 @cache
-def _filter(mask: int) -> str:
+def _default_filter(mask: int) -> str:
     """Most containers of a machine have the same capabilities."""
     return seccomp_default.default_program(mask).hex()
+
+
+@cache
+def _own_filter(profile: str, mask: int) -> str:
+    import json
+
+    from orchestrator.linux import seccomp
+    from orchestrator.runtime import seccomp_json
+
+    machine = os.uname()
+    version = tuple(int(part) for part in re.findall(r"\d+", machine.release)[:2])
+    try:
+        filter_ = seccomp_json.read_filter(json.loads(profile), machine=machine.machine,
+                                           capabilities=mask, kernel=(version[0], version[1]))
+        return seccomp.program(filter_).hex()
+    except (ValueError, OSError) as exc:
+        raise LaunchError(f"cannot use the seccomp profile: {exc}") from exc
 
 
 def _environment(
     spec: ContainerSpec, extra: Mapping[str, str], *, tty: bool
 ) -> dict[str, str]:
     """What Docker sets where nobody has; HOME is set by `LookUpUser`."""
-    base = {"PATH": PATH, "HOSTNAME": spec.hostname} | ({"TERM": "xterm"} if tty else {})
+    base = {"PATH": PATH, "HOSTNAME": spec.hostname or os.uname().nodename}
+    if tty:
+        base["TERM"] = "xterm"
     return {**base, **spec.environment, **extra}
 
 

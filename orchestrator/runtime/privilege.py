@@ -117,6 +117,30 @@ class OomScore(Step):
         return f"oom_score_adj {self.value}"
 
 
+class SecurityLabel(Step):
+    """What the command runs as in the eyes of a security module: an AppArmor profile (`apparmor`)
+    or an SELinux label (`selinux`), taken at the next exec."""
+
+    __slots__ = ("label", "module")
+    module: str
+    label: str
+
+    def execute(self, child: Child) -> None:
+        is_apparmor = self.module == "apparmor"
+        path = "/proc/self/attr/apparmor/exec" if is_apparmor else "/proc/self/attr/exec"
+        value = f"exec {self.label}" if is_apparmor else self.label
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, self.label) from None
+        finally:
+            os.close(fd)
+
+    def describe(self) -> str:
+        return f"{self.module} {self.label}"
+
+
 class NoNewPrivileges(Step):
     """execve of a set-user-ID file gives nothing."""
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from orchestrator.errors import LaunchError
 from orchestrator.linux import syscalls
 from orchestrator.runtime import filesystem as fs
+from orchestrator.runtime import isolation, joining
 from orchestrator.runtime.limits import Placement
 from orchestrator.runtime.material import Material
 from orchestrator.runtime.populate import Populate
@@ -37,9 +38,10 @@ _TMPFS_FLAGS = {
     "noexec": (syscalls.MS_NOEXEC, True), "exec": (syscalls.MS_NOEXEC, False),
     "nosuid": (syscalls.MS_NOSUID, True), "suid": (syscalls.MS_NOSUID, False),
     "noatime": (syscalls.MS_NOATIME, True), "atime": (syscalls.MS_NOATIME, False),
-    "nodev": (0, True), "dev": (0, False),
+    "nodev": (syscalls.MS_NODEV, True), "dev": (syscalls.MS_NODEV, False),
 }  # fmt: skip
-"""Option -> (flag, whether it sets it); `dev` changes nothing: see `runtime.filesystem`."""
+"""Option -> (flag, whether it sets it); `dev` changes nothing where nodes are dead anyway: see
+`runtime.filesystem`."""
 _TMPFS_DATA = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
 
 
@@ -47,12 +49,23 @@ def before_network(spec: ContainerSpec, placement: Placement) -> list[Step]:
     """Mounts that need nothing from outside: they are made while the network is."""
     mounts = sorted(spec.mounts, key=lambda m: posixpath.normpath(m.target).count("/"))
     return [
+        *_shared(mounts),
         fs.Propagation(),
         *_root(spec),
         *_kernel(spec),
-        *_cgroups(placement),
+        *_cgroups(spec, placement),
+        *isolation.device_nodes(spec),
         *(step for mount in mounts for step in _mount(mount, spec)),
     ]
+
+
+def _shared(mounts: list[Mount]) -> list[Step]:
+    """Sources whose mounts are to show on the host too."""
+    return [
+        fs.OpenShared(source=mount.source or "", recursive=mount.recursive != "disabled",
+                      create_source=mount.create_source)
+        for mount in mounts if mount.propagation.removeprefix("r") == "shared"
+    ]  # fmt: skip
 
 
 def after_network(spec: ContainerSpec, *, run_dir: str) -> list[Step]:
@@ -63,8 +76,10 @@ def after_network(spec: ContainerSpec, *, run_dir: str) -> list[Step]:
     files = [
         bind(f"{run_dir}/{name}", target) for name, target in FILES.items() if target not in taken
     ]
-    return [*_material(spec, f"{run_dir}/material"), *files, fs.Mask(paths=list(MASKED)),
-            fs.ReadOnlyPaths(paths=list(READ_ONLY)), fs.PivotRoot()]
+    hidden: list[Step] = [fs.Mask(paths=list(MASKED)), fs.ReadOnlyPaths(paths=list(READ_ONLY))]
+    is_open = spec.privileged or not spec.masked_paths
+    return [*_material(spec, f"{run_dir}/material"), *files, *isolation.sysctls(spec),
+            *([] if is_open else hidden), fs.PivotRoot()]
 
 
 def _material(spec: ContainerSpec, directory: str) -> list[Step]:
@@ -88,50 +103,65 @@ def read_only(spec: ContainerSpec) -> list[Step]:
 
 def bind(
     source: str, target: str, *, read_only: bool = False, propagation: str = "rprivate",
-    create_source: bool = False,
+    recursive: str = "enabled", subpath: str = "", create_source: bool = False,
+    nodev: bool = True,
 ) -> fs.Bind:
     """A bind mount with the defaults of Docker."""
-    return fs.Bind(source=source, target=target, read_only=read_only, propagation=propagation,
-                   create_source=create_source)
+    return fs.Bind(source=source, target=target, subpath=subpath, read_only=read_only,
+                   propagation=propagation, recursive=recursive, create_source=create_source,
+                   nodev=nodev)
 
 
 def _root(spec: ContainerSpec) -> list[Step]:
-    rootfs = spec.rootfs
+    rootfs, nodev = spec.rootfs, isolation.is_nodev(spec)
     volatile = spec.remove_on_exit and spec.restart == "no"  # else it would be mounted again
     steps: list[Step] = [
         fs.Overlay(lowers=list(rootfs.lowers), upper=rootfs.upper, work=rootfs.work,
-                   target=rootfs.target, is_root=True, volatile=volatile)
+                   target=rootfs.target, is_root=True, volatile=volatile, nodev=nodev)
     ]
     if rootfs.host_usr:
         steps.append(
             fs.Overlay(lowers=["/usr"], upper=f"{rootfs.upper}-usr", work=f"{rootfs.work}-usr",
-                       target="/usr", is_root=False, volatile=volatile)
+                       target="/usr", is_root=False, volatile=volatile, nodev=nodev)
         )
     return steps
 
 
 def _kernel(spec: ContainerSpec) -> list[Step]:
     no_exec = syscalls.MS_NOSUID | syscalls.MS_NOEXEC
+    # `nodev` of /dev itself does not touch the nodes: each is a mount of its own.
+    nodev = syscalls.MS_NODEV if isolation.is_nodev(spec) else 0
     return [
         _filesystem("proc", "/proc", _QUIET),
-        # `nodev` of /dev itself does not touch the nodes: each is a mount of its own.
-        _filesystem("tmpfs", "/dev", syscalls.MS_NOSUID | syscalls.MS_NODEV
-                    | syscalls.MS_STRICTATIME, "mode=755,size=65536k"),
+        _filesystem("tmpfs", "/dev", syscalls.MS_NOSUID | nodev | syscalls.MS_STRICTATIME,
+                    "mode=755,size=65536k"),
         fs.Devices(nodes=list(NODES), links=dict(LINKS)),
         _filesystem("devpts", "/dev/pts", no_exec, "newinstance,ptmxmode=0666,mode=0620,gid=5"),
-        _filesystem("tmpfs", "/dev/shm", _QUIET, f"mode=1777,size={spec.shm_size}"),
+        *_shm(spec),
         _filesystem("mqueue", "/dev/mqueue", _QUIET),
-        _filesystem("sysfs", "/sys", _QUIET | syscalls.MS_RDONLY),
-    ]
+        _filesystem("sysfs", "/sys", _QUIET | (0 if spec.privileged else syscalls.MS_RDONLY)),
+    ]  # fmt: skip
+
+
+def _shm(spec: ContainerSpec) -> list[Step]:
+    """/dev/shm goes with the ipc namespace."""
+    match spec.namespaces.ipc:
+        case "none":
+            return []
+        case "host":
+            return [bind("/dev/shm", "/dev/shm")]
+        case "private":
+            return [_filesystem("tmpfs", "/dev/shm", _QUIET, f"mode=1777,size={spec.shm_size}")]
+    return [joining.AttachShm()]
 
 
 def _filesystem(fstype: str, target: str, flags: int, data: str = "") -> fs.Filesystem:
     return fs.Filesystem(fstype=fstype, target=target, flags=flags, data=data)
 
 
-def _cgroups(placement: Placement) -> list[Step]:
+def _cgroups(spec: ContainerSpec, placement: Placement) -> list[Step]:
     """The container's own groups, read-only: version 2 alone where it has no other."""
-    root, flags = "/sys/fs/cgroup", _QUIET | syscalls.MS_RDONLY
+    root, flags = "/sys/fs/cgroup", _QUIET | (0 if spec.privileged else syscalls.MS_RDONLY)
     if not placement.legacy:
         return [_filesystem("cgroup2", root, flags)] if placement.birth else []
     steps: list[Step] = [_filesystem("tmpfs", root, _QUIET, "mode=755,size=64k")]
@@ -145,20 +175,19 @@ def _mount(mount: Mount, spec: ContainerSpec) -> list[Step]:
     if mount.type == "tmpfs":
         flags, data = tmpfs_options(mount, spec)
         return [_filesystem("tmpfs", mount.target, flags, data)]
+    if mount.type == "image":
+        return [fs.ImageLayers(layers=list(mount.layers), subpath=mount.subpath,
+                               target=mount.target)]  # fmt: skip
     assert mount.source is not None
-    if mount.propagation.endswith("shared"):  # the copy in our mount namespace is a slave already
-        raise LaunchError(
-            f"cannot start {spec.name}: mounts made in the container at {mount.target} cannot be "
-            f"shared with the host (propagation {mount.propagation})"
-            + (f" ({mount.origin})" if mount.origin else ""), hint="use rslave or rprivate",
-        )
     steps: list[Step] = []
     if mount.populate:
         steps.append(Populate(source=mount.source, target=mount.target))
     steps.append(
         bind(mount.source, mount.target, read_only=mount.read_only,
-             propagation=mount.propagation or "rprivate", create_source=mount.create_source)
-    )
+             propagation=mount.propagation or "rprivate", recursive=mount.recursive,
+             subpath=mount.subpath, create_source=mount.create_source,
+             nodev=isolation.is_nodev(spec))
+    )  # fmt: skip
     return steps
 
 
@@ -178,6 +207,8 @@ def tmpfs_options(mount: Mount, spec: ContainerSpec) -> tuple[int, str]:
                 f"cannot start {spec.name}: tmpfs at {mount.target} has no option {option!r}"
                 + (f" ({mount.origin})" if mount.origin else "")
             )
+    if isolation.is_nodev(spec):
+        flags |= syscalls.MS_NODEV
     return flags, ",".join(f"{name}={value}" for name, value in data.items())
 
 

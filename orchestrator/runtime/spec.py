@@ -33,16 +33,24 @@ class Rootfs:
 class Mount:
     """A mount below the root; made in the order of target depth."""
 
-    type: Literal["bind", "volume", "tmpfs"]
+    type: Literal["bind", "volume", "tmpfs", "image"]
     target: str
     source: str | None = None
-    """bind: host path; volume: the volume's data directory; tmpfs: None."""
+    """bind: host path; volume: the volume's data directory; tmpfs, image: None."""
+    layers: tuple[str, ...] = ()
+    """image: unpacked lower directories, top first; always read-only."""
+    subpath: str = ""
+    """volume, image: what is mounted lies here below, which no link leads out of."""
     read_only: bool = False
     populate: bool = False
     """volume: copy the image's content at `target` into the volume if the volume is empty."""
     create_source: bool = False
     """bind: make a missing source directory, owned by the user who ran the command."""
     propagation: str = "rprivate"
+    """private, slave, shared or unbindable, with an r for all mounts below."""
+    recursive: Literal["enabled", "disabled", "writable", "readonly"] = "enabled"
+    """bind: whether mounts below the source come along, and whether they are read-only with it;
+    `readonly` is `enabled` for whoever wants to be sure."""
     options: tuple[str, ...] = ()
     """tmpfs: `size=…`, `mode=…`, `noexec`, …"""
     origin: str = ""
@@ -133,11 +141,63 @@ class Hook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Limits; None: no limit."""
+    """Limits; None: no limit.  Times are microseconds, sizes bytes."""
 
     memory: int | None = None
+    memory_reservation: int | None = None
+    """What is left to it when memory is short."""
+    memory_swap: int | None = None
+    """Memory and swap together; -1: no limit of swap; None: twice the memory."""
+    memory_swappiness: int | None = None
+    oom_kill_disable: bool = False
     cpus: float | None = None
+    """The same as a quota; `cpu_quota` wins."""
+    cpu_shares: int | None = None
+    cpu_period: int | None = None
+    cpu_quota: int | None = None
+    cpu_rt_period: int | None = None
+    cpu_rt_runtime: int | None = None
+    cpuset: str | None = None
+    """`0-2,4`"""
     pids: int | None = None
+    block: BlockIo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockIo:
+    """Limits of block devices: (path of the device, number)."""
+
+    weight: int | None = None
+    """10 to 1000."""
+    weight_device: tuple[tuple[str, int], ...] = ()
+    read_bps: tuple[tuple[str, int], ...] = ()
+    write_bps: tuple[tuple[str, int], ...] = ()
+    read_iops: tuple[tuple[str, int], ...] = ()
+    write_iops: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespaces:
+    """Whose namespaces the container is in: `private`, `host`, or another container's, which has to
+    run when this one starts: `service:NAME` of the project, or `container:NAME` by name or id."""
+
+    pid: str = "private"
+    ipc: str = "private"
+    """Also `none`: of its own, and without /dev/shm."""
+    network: str = "private"
+    """`private` without endpoints has a loopback interface only."""
+    uts: str = "private"
+    cgroup: str = "private"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device node of the host, or a directory of them."""
+
+    source: str
+    target: str
+    permissions: str = "rwm"
+    """Some of r, w and m (mknod)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,12 +233,32 @@ class ContainerSpec:
     stdin_open: bool = False
     capabilities: tuple[str, ...] = ()
     """Names as in capabilities(7), `CAP_CHOWN`; the bounding, permitted and effective set."""
+    privileged: bool = False
+    """All devices, and /proc and /sys as the host has them; the rest of what the word means
+    (capabilities, seccomp) is said by the other fields."""
     seccomp: bool = True
+    """The default filter, or `seccomp_profile`."""
+    seccomp_profile: str = ""
+    """JSON in the form of Docker or OCI."""
     no_new_privileges: bool = False
+    apparmor: str = ""
+    """The profile; empty: as the keeper."""
+    selinux_label: str = ""
+    masked_paths: bool = True
+    """Whether /proc and /sys have their masked and read-only paths."""
+    namespaces: Namespaces = Namespaces()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """(`net.core.somaxconn`, value)"""
+    devices: tuple[Device, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    """`c 188:* rwm`: nodes the container may make and use."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """(`nofile`, soft, hard); -1 is infinity."""
     oom_score_adj: int | None = None
     resources: Resources = Resources()
+    cgroup_parent: str = ""
+    """Below our place in each tree; empty: directly there."""
     endpoints: tuple[Endpoint, ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
     """extra_hosts as (name, address); address may be `host-gateway`."""

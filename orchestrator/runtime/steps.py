@@ -22,7 +22,7 @@ class Child:
 
     __slots__ = (
         "channel", "container", "environment", "gid", "given", "groups", "init_fd", "nofile",
-        "oom_score_adj", "proc_device", "root", "root_fd", "uid", "unowned",
+        "oom_score_adj", "proc_device", "root", "root_fd", "shared", "shm", "uid", "unowned",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +41,10 @@ class Child:
         self.init_fd = -1
         self.proc_device = -1
         """st_dev of the container's /proc."""
+        self.shared: dict[str, int] = {}
+        """Sources of bind mounts opened before `Propagation`: detached mounts."""
+        self.shm = -1
+        """The /dev/shm of another container, as a detached mount."""
         self.given: list[int] = []
         """The descriptors that came with the message: stdin, stdout, stderr."""
         self.container = -1

@@ -219,7 +219,7 @@ def record(parent: Lane, number: int, *, directory: Callable[[str, str], str]) -
 
 def _spec(parent: ContainerSpec, hook: Hook, *, id_: str, name: str, base: str) -> ContainerSpec:
     hostname = names.short(id_)
-    everything = {"capabilities": caps.NAMES, "seccomp": False} if hook.privileged else {}
+    everything = {"capabilities": caps.NAMES, "seccomp": False, "privileged": True}
     return replace(
         parent, id=id_, name=name, index=0, oneoff=True, argv=hook.argv, hostname=hostname,
         environment={**hook.environment, "HOSTNAME": hostname}, user=hook.user, cwd=hook.cwd,
@@ -228,7 +228,7 @@ def _spec(parent: ContainerSpec, hook: Hook, *, id_: str, name: str, base: str) 
         endpoints=tuple(replace(e, names=(name, hostname)) for e in parent.endpoints), ports=(),
         healthcheck=None, restart="no", init=False, tty=False, stdin_open=False,
         pre_start=(), post_start=(), pre_stop=(), origin=hook.origin, command_origin=hook.origin,
-        **everything,  # type: ignore[arg-type]  # two fields of differing types
+        **(everything if hook.privileged else {}),  # type: ignore[arg-type]  # of differing types
     )  # fmt: skip
 
 

@@ -12,8 +12,15 @@ from typing import Any
 from orchestrator.linux.cgroupfs import Hierarchy
 from orchestrator.linux.fds import Channel
 from orchestrator.runtime import logs
+from orchestrator.runtime.isolation import Peer
 from orchestrator.runtime.keeper_client import connect_keeper
-from orchestrator.runtime.launch import Stdio, adopt_request, exec_request, launch_request
+from orchestrator.runtime.launch import (
+    Stdio,
+    adopt_request,
+    exec_request,
+    forget_request,
+    launch_request,
+)
 from orchestrator.runtime.spec import ContainerSpec, Rootfs
 
 CAPABILITIES = (
@@ -84,7 +91,7 @@ class Kept:
         self.specs[name] = ContainerSpec(**given)
         return self.specs[name]
 
-    def paths(self, name: str) -> dict[str, str]:
+    def paths(self, name: str) -> dict[str, Any]:
         path = self.directory(name)
         for file in ("hosts", "resolv.conf", "hostname"):
             (path / "run" / file).write_text(f"{file} of {name}\n")
@@ -93,11 +100,14 @@ class Kept:
 
     def request(
         self, name: str, argv: Sequence[str], *, stdio: Stdio = "log", wait: bool = False,
-        **fields: Any,
+        peers: Mapping[str, str] | None = None, **fields: Any,
     ) -> Message:
+        """`peers`: `pid`, `ipc`, `network` -> the name of another container of this test."""
         spec = self.spec(name, argv, **fields)
+        given = {kind: Peer(name=other, pid=self.pids[other][0], start_time=self.pids[other][1])
+                 for kind, other in (peers or {}).items()}
         return launch_request(spec, hierarchy=self.hierarchy, wait_for_network=wait, stdio=stdio,
-                              **self.paths(name))
+                              peers=given, **self.paths(name))
 
     def start(
         self, name: str, argv: Sequence[str], *, fds: Sequence[int] = (), stdio: Stdio = "log",
@@ -118,6 +128,11 @@ class Kept:
 
     def exited(self, name: str) -> Message:
         return self.event("exited", id=self.specs[name].id)
+
+    def exited_pid_is_gone(self, pid: int) -> bool:
+        """Whether a process of the host's pid namespace ends."""
+        eventually(lambda: _start_time(pid) is None)
+        return True
 
     def output(self, name: str, stream: str = "stdout") -> str:
         """All lines of a stream."""
@@ -159,7 +174,7 @@ class Kept:
                           hierarchy=self.hierarchy, **self._existing_paths(name)))
         return self.event("adopted", "exited", id=self.specs[name].id)
 
-    def _existing_paths(self, name: str) -> dict[str, str]:
+    def _existing_paths(self, name: str) -> dict[str, Any]:
         path = self.directory(name)
         return {"run_dir": f"{path}/run", "log_dir": f"{path}/log",
                 "exit_path": f"{path}/exit.json"}
@@ -207,9 +222,7 @@ class Kept:
         """Every cgroup directory the containers of this test may have had."""
         found = []
         for spec in self.specs.values():
-            group = self.hierarchy.group_paths(
-                f"pcompose-{spec.project}-{spec.id[:12]}", ["memory", "cpu", "pids"])
-            found += list(group.values())
+            found += forget_request(spec, hierarchy=self.hierarchy)["groups"]
         return found
 
 

@@ -22,7 +22,8 @@ from orchestrator.runtime.spec import ContainerSpec, Mount, Resources, Rootfs
 
 HYBRID = Hierarchy(kind="hybrid", unified="/cg/unified", unified_controllers=[],
                    legacy={"memory": "/cg/memory", "pids": "/cg/pids"})
-PATHS = {"run_dir": "/run/x", "log_dir": "/data/log", "exit_path": "/data/exit.json"}
+PATHS: dict[str, Any] = {"run_dir": "/run/x", "log_dir": "/data/log",
+                         "exit_path": "/data/exit.json"}
 
 
 def spec(**fields: Any) -> ContainerSpec:
@@ -48,8 +49,8 @@ def test_the_steps_come_in_the_order_that_is_needed() -> None:
         "Group", "CgroupNamespace", "OpenInit", "Fifos", "Propagation", "Overlay", "Filesystem",
         "Filesystem", "Devices", "Filesystem", "Filesystem", "Filesystem", "Filesystem",
         "Filesystem", "Filesystem", "Filesystem", "ControllerLinks", "WaitForGo", "Bind", "Bind",
-        "Bind", "Mask", "ReadOnlyPaths", "PivotRoot", "Hostname", "LookUpUser", "OwnStreams",
-        "WorkingDirectory", "Rlimits", "OomScore", "Seccomp", "BecomeUser", "Execute",
+        "Bind", "Sysctls", "Mask", "ReadOnlyPaths", "PivotRoot", "Hostname", "LookUpUser",
+        "OwnStreams", "WorkingDirectory", "Rlimits", "OomScore", "Seccomp", "BecomeUser", "Execute",
     ]  # fmt: skip
 
 
@@ -152,10 +153,10 @@ def test_an_unknown_tmpfs_option_is_refused_with_its_place(option: str) -> None:
         request(mounts=(mount,))
 
 
-def test_shared_propagation_is_refused() -> None:
+def test_a_source_that_is_shared_is_opened_before_our_mounts_are_slaves() -> None:
     mount = Mount(type="bind", source="/a", target="/x", propagation="rshared")
-    with pytest.raises(LaunchError, match="cannot be shared"):
-        request(mounts=(mount,))
+    kinds = steps(mounts=(mount,))
+    assert kinds.index("OpenShared") < kinds.index("Propagation") < kinds.index("Bind")
 
 
 def test_cgroups_show_version_2_alone_without_version_1_groups() -> None:
