@@ -78,6 +78,7 @@ class Link:
         self._conversations: dict[str, Conversation] = {}
         self._ready = anyio.Event()
         self._ended = anyio.Event()
+        self._adopted = anyio.Event()
         self._is_ending = False
         self._count = 0
 
@@ -89,6 +90,10 @@ class Link:
     async def wait_connected(self) -> None:
         """Until there is a keeper to talk to."""
         await self._ready.wait()
+
+    async def wait_adopted(self) -> None:
+        """Until a keeper has told what it keeps, and `connected` has heard it."""
+        await self._adopted.wait()
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send without an answer; KeeperLost."""
@@ -140,6 +145,7 @@ class Link:
     async def run(self, group: TaskGroup) -> None:
         """Read until cancelled, or until the keeper has ended after `end`."""
         while True:
+            group.start_soon(self._adopt)
             await self._read()
             if self._is_ending:
                 self._ended.set()
@@ -147,7 +153,6 @@ class Link:
             faults.note("the keeper is gone")
             _reap()
             await self._reconnect()
-            group.start_soon(self._adopt)
 
     async def end(self) -> None:
         """Tell the keeper to end and wait until it has."""
@@ -211,6 +216,7 @@ class Link:
             return  # the next keeper will be told
         except Exception as exc:
             faults.report(exc, doing="adopting the containers")
+        self._adopted.set()
 
 
 def _reap() -> None:

@@ -62,11 +62,10 @@ class Supervisor:
         self._server = Server(listener, methods=self._methods.table(), done=self._client_left)
         self._link.connect()
         group.start_soon(self._link.run, group)
-        await self._project.adopt()
+        await self._link.wait_adopted()
         group.start_soon(self._server.serve, group)
         if ready >= 0:
-            os.write(ready, b"1")
-            os.close(ready)
+            _tell(ready)
         self.check_idle()
 
     def _listen(self) -> socket.socket:
@@ -152,3 +151,12 @@ class Supervisor:
                     await self._methods.wait_done()
                 self._group.cancel_scope.cancel()
                 return
+
+
+def _tell(ready: int) -> None:
+    """That somebody may connect; who has started us may be gone by now, and need not hear it."""
+    try:
+        os.write(ready, b"1")
+    except BrokenPipeError:
+        pass
+    os.close(ready)

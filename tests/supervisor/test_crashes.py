@@ -155,6 +155,15 @@ def test_a_second_supervisor_ends_at_once(ground: Ground) -> None:
     os.waitpid(pid, 0)
 
 
+def test_a_supervisor_outlives_who_started_it(ground: Ground) -> None:
+    starter, ready = client.start(ground.layout, "p")
+    os.close(ready)  # as the kernel does for a command that was killed
+    os.waitpid(starter, 0)
+    ground.info()
+    with open(ground.layout.supervisor_log("p")) as log:
+        assert log.read() == ""
+
+
 def test_a_supervisor_with_nothing_to_keep_ends_and_is_started_again(ground: Ground) -> None:
     job = ground.spec("job", "exit 0")
     ground.up(job)
