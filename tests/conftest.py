@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 # The check of a commit says the same each time; `make fuzz` looks for what nobody has met yet.
 # Time is no verdict on a machine that others use too.
-hypothesis.settings.register_profile("commit", derandomize=True, deadline=None)
+hypothesis.settings.register_profile(
+    "commit", derandomize=True, deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)  # fmt: skip
 hypothesis.settings.register_profile(
     "fuzz", max_examples=20_000, deadline=None, print_blob=True,
     suppress_health_check=list(hypothesis.HealthCheck),

@@ -69,18 +69,18 @@ def boot_id() -> str:
         return file.read().strip()
 
 
-def signal_masks(pid: int) -> tuple[int, int]:
-    """(blocked, caught) signals of the process; bit N-1 is signal N.
-    ProcessLookupError if there is none."""
-    text = read_text(f"/proc/{pid}/status")
-    if text is None:
-        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-    masks = {"SigBlk": 0, "SigCgt": 0}
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name in masks:
-            masks[name] = int(value, 16)
-    return masks["SigBlk"], masks["SigCgt"]
+_RT_SIGTIMEDWAIT = 128 if os.uname().machine == "x86_64" else 137
+
+
+def is_in_sigwait(pid: int) -> bool:
+    """Whether the process's first thread sleeps in sigwait(2) or a relative of it.  The kernel
+    takes the awaited signals out of its mask meanwhile, so `SigBlk` does not tell.  False also if
+    there is no such process, or if it may not be looked at (ptrace(2), PTRACE_MODE_ATTACH)."""
+    try:
+        number, _, _ = (read_text(f"/proc/{pid}/syscall") or "").partition(" ")
+    except PermissionError:
+        return False
+    return number == str(_RT_SIGTIMEDWAIT)
 
 
 def children(pid: int) -> list[int]:

@@ -63,18 +63,30 @@ def effective_pid1(pid: int, *, has_init: bool) -> int:
     return children[0] if children else pid
 
 
-def ignores(pid: int, signal: int) -> bool:
-    """Whether the process will not react to the signal: the first of a pid namespace gets only what
-    it catches (a blocked signal may be fetched by sigwait), any other what it does not ignore.
-    False if the process is gone."""
+TAKES = "takes"
+BLOCKS = "blocks"
+DROPS = "drops"
+
+
+def reaction(pid: int, signal: int) -> str:
+    """What comes of the signal: the process TAKES it (a handler, or the default action), it is
+    dropped without a trace (DROPS), or it waits (BLOCKS): sigwait(2) may fetch it, but if it is
+    only blocked for a moment (a shell does so around vfork) it is dropped after that.
+
+    The first process of a pid namespace gets only what it catches, any other what it does not
+    ignore (pid_namespaces(7)).  TAKES if the process is gone."""
     fields = _status(pid)
     if not fields:
-        return False
-    bit = signal - 1
+        return TAKES
+
+    def has(mask: str) -> bool:
+        return bool(int(fields[mask], 16) >> (signal - 1) & 1)
+
     if fields["NSpid"].split()[-1] != "1":
-        return bool(int(fields["SigIgn"], 16) >> bit & 1)
-    handled = int(fields["SigBlk"], 16) | int(fields["SigCgt"], 16)
-    return not handled >> bit & 1
+        return DROPS if has("SigIgn") else TAKES
+    if has("SigCgt"):
+        return TAKES
+    return BLOCKS if has("SigBlk") or procfs.is_in_sigwait(pid) else DROPS
 
 
 def _status(pid: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ exits do not.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from dataclasses import replace
@@ -17,7 +18,8 @@ import anyio
 
 from orchestrator import events
 from orchestrator.errors import LaunchError, PcomposeError, StateError
-from orchestrator.runtime.process import Process, effective_pid1, ignores
+from orchestrator.runtime import process as processes
+from orchestrator.runtime.process import Process
 from orchestrator.runtime.spec import ContainerSpec
 from orchestrator.state import store
 from orchestrator.state.records import ContainerRecord, ContainerStatus
@@ -28,8 +30,12 @@ if TYPE_CHECKING:
     from orchestrator.supervisor.project import Project
 
 RECHECKS = (0.005, 0.01, 0.02, 0.03, 0.035)
-"""Seconds between looks at a PID 1 that ignores the stop signal; 100 ms together: a program that
-has only just been started may be about to install its handler."""
+"""Seconds between looks at a PID 1 that does not catch the stop signal; 100 ms together: a program
+that has only just been started may be about to install its handler."""
+BLOCKED_RECHECK = 0.05
+BLOCKED_LOOKS = 25
+"""So often in a row the signal has to be found blocked to believe that sigwait(2) will fetch it:
+a shell blocks signals for a moment whenever it starts a command."""
 SETTLED = 2.0
 """Seconds after which a program that ignores the signal is taken at its word at once."""
 KILL_PATIENCE = 30.0
@@ -260,19 +266,26 @@ class Lane:
         """Whether it is worth waiting for the signal to be obeyed.  The kernel drops signals that
         a PID 1 neither catches nor blocks, so nothing would ever come of them."""
         is_young = time.time() - self.status.started_at < SETTLED
-        for delay in RECHECKS if is_young else ():
-            if not self._ignores(number):
+        was_dropped, blocked = False, 0
+        for look, delay in enumerate(itertools.chain(RECHECKS, itertools.repeat(BLOCKED_RECHECK))):
+            reaction = self._reaction(number)
+            if was_dropped and reaction != processes.DROPS and self.process is not None:
+                self.process.signal(number)
+            was_dropped = reaction == processes.DROPS
+            blocked = blocked + 1 if reaction == processes.BLOCKS else 0
+            if reaction == processes.TAKES or blocked > BLOCKED_LOOKS:
                 return True
+            if was_dropped and not (is_young and look < len(RECHECKS)):
+                return False
             with anyio.move_on_after(delay):
                 await self._ended()
-            if self.process is not None and not self._ignores(number):
-                self.process.signal(number)  # the first one was dropped
-        return not self.is_running or not self._ignores(number)
+        raise AssertionError("it is looked at without end")
 
-    def _ignores(self, number: int) -> bool:
+    def _reaction(self, number: int) -> str:
         if self.process is None or number == signals.KILL:
-            return False
-        return ignores(effective_pid1(self.process.pid, has_init=self.spec.init), number)
+            return processes.TAKES
+        pid1 = processes.effective_pid1(self.process.pid, has_init=self.spec.init)
+        return processes.reaction(pid1, number)
 
     def _signal(self, number: int) -> None:
         if self.process is not None:

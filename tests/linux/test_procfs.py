@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import _socket
 import os
-import signal
 import subprocess
+import sys
+import time
 
 import pytest
 
@@ -42,17 +43,15 @@ def test_children_are_found() -> None:
     assert procfs.children(process.pid) == []
 
 
-def test_signal_masks_tell_who_waits_and_who_handles() -> None:
-    def work() -> tuple[int, int]:
-        signal.signal(signal.SIGUSR1, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGTERM, 40])
-        return procfs.signal_masks(os.getpid())
-
-    blocked, caught = in_child(work)
-    assert blocked == 1 << 14 | 1 << 39
-    assert caught >> 9 & 1 == 1
-    with pytest.raises(ProcessLookupError):
-        procfs.signal_masks(2**22 + 1)
+def test_who_sleeps_in_sigwait_is_known() -> None:
+    code = "import signal as s; s.pthread_sigmask(0, [15]); s.sigwait([15])"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        deadline = time.monotonic() + 20
+        while not procfs.is_in_sigwait(process.pid):
+            assert time.monotonic() < deadline
+        process.kill()
+    assert not procfs.is_in_sigwait(process.pid)
+    assert not procfs.is_in_sigwait(os.getpid())
 
 
 def test_a_command_line_is_readable() -> None:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from orchestrator.runtime.process import effective_pid1, ignores
+from orchestrator.runtime.process import BLOCKS, DROPS, TAKES, effective_pid1, reaction
 from tests.runtime.kept import Kept, eventually
 
 pytestmark = pytest.mark.kernel
@@ -38,11 +38,14 @@ def test_the_init_binary_cannot_be_written_from_inside(kept: Kept) -> None:
     assert "Read-only file system" in kept.output("web", "stderr")
 
 
+WAITING = "import signal as s; s.pthread_sigmask(0, [15]); s.sigwait([15]); raise SystemExit(5)"
+
+
 def test_a_stop_signal_ends_the_command_below_the_init(kept: Kept) -> None:
     kept.start("web", ("/bin/sleep", "1000"), init=True)
     pid = kept.pids["web"][0]
     eventually(lambda: effective_pid1(pid, has_init=True) != pid)
-    assert not ignores(effective_pid1(pid, has_init=True), 15)
+    assert reaction(effective_pid1(pid, has_init=True), 15) == TAKES
     os.kill(pid, 15)
     assert kept.exited("web")["exit_code"] == 143
 
@@ -50,8 +53,12 @@ def test_a_stop_signal_ends_the_command_below_the_init(kept: Kept) -> None:
 def test_who_drops_a_signal_is_known(kept: Kept) -> None:
     kept.start("deaf", ("/bin/sleep", "1000"))
     kept.start("hears", ("/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"))
-    eventually(lambda: not ignores(kept.pids["hears"][0], 15))
-    assert ignores(kept.pids["deaf"][0], 15)
-    assert not ignores(os.getpid(), 15)
+    kept.start("waits", ("/usr/bin/python3", "-c", WAITING))
+    eventually(lambda: reaction(kept.pids["hears"][0], 15) == TAKES)
+    eventually(lambda: reaction(kept.pids["waits"][0], 15) == BLOCKS)
+    assert reaction(kept.pids["deaf"][0], 15) == DROPS
+    assert reaction(os.getpid(), 15) == TAKES
+    os.kill(kept.pids["waits"][0], 15)
+    assert kept.exited("waits")["exit_code"] == 5
     os.kill(kept.pids["hears"][0], 15)
     assert kept.exited("hears")["exit_code"] == 0

@@ -73,6 +73,30 @@ def test_a_signal_pid_1_ignores_is_not_waited_for(ground: Ground) -> None:
     assert ground.status(web).exit_code == 137
 
 
+def test_a_signal_pid_1_blocks_for_a_moment_only_is_not_waited_for(ground: Ground) -> None:
+    web = ground.spec("web", "while :; do /bin/true; done", stop_grace_period=30.0)
+    ground.up(web)
+    for _ in range(10):
+        began = time.monotonic()
+        ground.stop(web)
+        assert time.monotonic() - began < 10
+        assert ground.status(web).exit_code == 137
+        ground.start(web)
+
+
+def test_a_signal_pid_1_fetches_with_sigwait_is_waited_for(ground: Ground) -> None:
+    script = (
+        "import signal, time; signal.pthread_sigmask(0, [15]); print('ready', flush=True);"
+        "signal.sigwait([15]); time.sleep(0.5); raise SystemExit(4)"
+    )
+    web = ground.spec("web", "", argv=("/usr/bin/python3", "-c", script), stop_grace_period=30.0)
+    ground.up(web)
+    while ground.log(web) != ["ready"]:
+        assert ground.ran(web)
+    ground.stop(web)
+    assert ground.status(web).exit_code == 4
+
+
 def test_a_signal_pid_1_handles_is_waited_for(ground: Ground) -> None:
     web = ground.spec("web", TRAPPING, stop_grace_period=30.0)
     ground.up(web)
