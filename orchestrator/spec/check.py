@@ -120,45 +120,68 @@ def _volumes(project: Project, root: Node) -> Iterator[Finding]:
                 yield path, f"no volume is called {key}", hint
 
 
-def _granted(section: str) -> Rule:
-    def rule(project: Project, root: Node) -> Iterator[Finding]:
-        declared = root.get(section)
-        known = declared.entries if declared else {}
-        for name in project.services:
-            node = root.get("services", name, section)
-            for index, item in enumerate(node.items if node else ()):
-                source = item.get("source")
-                if source is not None and source.value not in known:
-                    path: Path = ("services", name, section, index)
-                    hint = _near(str(source.value), known)
-                    yield path, f"no {section[:-1]} is called {source.value}", hint
+def _granted(project: Project, root: Node) -> Iterator[Finding]:
+    for name, service in project.services.items():
+        build = service.build.secrets if service.build else ()
+        asked: tuple[tuple[Path, Iterable[str], Iterable[str]], ...] = (
+            (("secrets",), [g.source for g in service.secrets], project.secrets),
+            (("configs",), [g.source for g in service.configs], project.configs),
+            (("build", "secrets"), [g.source for g in build], project.secrets),
+        )
+        for where, sources, known in asked:
+            for index, source in enumerate(sources):
+                if source not in known:
+                    path: Path = ("services", name, *where, index)
+                    what = str(where[-1])[:-1]
+                    yield path, f"no {what} is called {source}", _near(source, known)
+        for key in service.models:
+            if key not in project.models:
+                path = ("services", name, "models", key)
+                yield path, f"no model is called {key}", _near(key, project.models)
 
-    return rule
+
+def _sources(project: Project, root: Node) -> Iterator[Finding]:
+    for key, secret in project.secrets.items():
+        if not (secret.external or secret.file or secret.environment):
+            hint = "drivers of secrets are of Swarm only" if secret.driver else None
+            yield ("secrets", key), "must have `file` or `environment`", hint
 
 
-def _sources(section: str, keys: tuple[str, ...]) -> Rule:
-    """Exactly one of the keys says where a content comes from."""
-
-    def rule(project: Project, root: Node) -> Iterator[Finding]:
-        node = root.get(section)
-        for name, declared in (node.entries if node else {}).items():
-            said = [key for key in keys if key in declared.entries]
-            external = declared.get("external")
-            if len(said) > 1:
-                yield (section, name), f"{' and '.join(said)} exclude each other", "keep one"
-            elif not said and not (external and external.value) and not declared.get("driver"):
-                yield (section, name), "nothing says what it contains", f"one of {', '.join(keys)}"
-
-    return rule
+def _builds(project: Project, root: Node) -> Iterator[Finding]:
+    for name, service in project.services.items():
+        build = service.build
+        if build is None:
+            continue
+        path: Path = ("services", name, "build")
+        if build.dockerfile and build.dockerfile_inline:
+            text = "`dockerfile` and `dockerfile_inline` exclude each other"
+            yield (*path, "dockerfile_inline"), text, None
+        if build.platforms and service.platform and service.platform not in build.platforms:
+            text = f"`build.platforms` lacks the platform of the service, {service.platform}"
+            yield (*path, "platforms"), text, None
+        for key, context in build.additional_contexts.items():
+            other = context.removeprefix("service:")
+            if other == context:
+                continue
+            place = (*path, "additional_contexts", key)
+            if other not in project.services:
+                yield place, f"no service is called {other}", _near(other, project.services)
+            elif project.services[other].build is None:
+                yield place, f"service {other} is not built", "give it a `build:`"
 
 
 def _mount_targets(project: Project, root: Node) -> Iterator[Finding]:
     for name, service in project.services.items():
-        taken = {text.partition(":")[0]: index for index, text in enumerate(service.tmpfs)}
-        for index, mount in enumerate(service.volumes):
-            path: Path = ("services", name, "volumes", index)
-            if mount.target in taken:
-                yield path, f"{mount.target} is already mounted by tmpfs", None
+        targets = [text.partition(":")[0] for text in service.tmpfs]
+        places: list[Path] = [("tmpfs", index) for index in range(len(targets))]
+        targets += [mount.target for mount in service.volumes]
+        places += [("volumes", index) for index in range(len(service.volumes))]
+        taken: dict[str, Path] = {}
+        for target, place in zip(targets, places, strict=True):
+            if target in taken:
+                text = f"{target} is already mounted by {dotted(taken[target])}"
+                yield ("services", name, *place), text, None
+            taken.setdefault(target, place)
 
 
 def _absolute_targets(project: Project, root: Node) -> Iterator[Finding]:
@@ -219,6 +242,7 @@ def _network_mode(project: Project, root: Node) -> Iterator[Finding]:
 _TWICE = (
     ("scale", ("replicas",)), ("cpus", ("resources", "limits", "cpus")),
     ("mem_limit", ("resources", "limits", "memory")),
+    ("mem_reservation", ("resources", "reservations", "memory")),
     ("pids_limit", ("resources", "limits", "pids")),
 )  # fmt: skip
 
@@ -232,16 +256,19 @@ def _said_twice(project: Project, root: Node) -> Iterator[Finding]:
             parent = node.get("deploy", *below[:-1]) if node else None
             if one is None or parent is None or (key == "scale" and two is None):
                 continue
-            if two is not None and _number(one) == _number(two):
-                continue
-            yield ("services", name, key), f"differs from deploy.{'.'.join(below)}", "say it once"
+            if key != "scale" and not one.value:
+                continue  # 0 is not said
+            if (two.value if two else 0) != one.value:
+                text = f"differs from deploy.{'.'.join(below)}"
+                yield ("services", name, key), text, "say it once"
 
 
-def _number(node: Node) -> object:
-    try:
-        return float(str(node.value))
-    except ValueError:
-        return str(node.value)
+def _watched(project: Project, root: Node) -> Iterator[Finding]:
+    for name, service in project.services.items():
+        for index, rule in enumerate(service.develop.watch if service.develop else ()):
+            if rule.target is None and rule.action not in ("rebuild", "restart"):
+                path: Path = ("services", name, "develop", "watch", index)
+                yield path, f"action {rule.action} needs a `target` in the container", None
 
 
 def _static_addresses(project: Project, root: Node) -> Iterator[Finding]:
@@ -274,20 +301,9 @@ def _unchecked(service: Service) -> bool:
     return health is not None and (health.disable or health.test == ("NONE",))
 
 
-def _external_volumes(project: Project, root: Node) -> Iterator[Finding]:
-    for key, volume in project.volumes.items():
-        node = root.get("volumes", key)
-        for other in ("driver", "driver_opts", "labels") if volume.external and node else ():
-            if node is not None and other in node.entries:
-                text = "an external volume has no settings but its name"
-                yield ("volumes", key, other), text, None
-
-
 RULES: tuple[Rule, ...] = (
-    _image, _dependencies, _cycle, _networks, _volumes, _granted("secrets"), _granted("configs"),
-    _sources("secrets", ("file", "environment")),
-    _sources("configs", ("file", "environment", "content")),
-    _mount_targets, _container_names, _network_mode, _said_twice, _external_volumes,
+    _image, _builds, _dependencies, _cycle, _networks, _volumes, _granted, _sources,
+    _mount_targets, _container_names, _network_mode, _said_twice, _watched,
 )  # fmt: skip
 START_RULES: tuple[Rule, ...] = (
     _absolute_targets, _restart, _host_addresses, _static_addresses, _start_interval,

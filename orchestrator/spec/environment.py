@@ -1,48 +1,55 @@
-"""Environment of the services: `env_file` merged under `environment`, names without a value
-filled in from the project's variables.
+"""Variables and labels of the services: names without a value filled in from the project's
+variables, `env_file` merged under `environment` and `label_file` under `labels`.
 
-Reads the env files; knows nothing of the process environment.
+Reads those files; knows nothing of the process environment.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from orchestrator.errors import SpecError
 from orchestrator.spec import dotenv, inputs
 from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report
 
-_HOOKS = frozenset({"pre_start", "post_start", "pre_stop"})
-
 
 def resolve(service: Node, variables: Mapping[str, str]) -> Node:
-    """The service with entries of `environment` that have no value filled in."""
-    entries = dict(service.entries)
-    if "environment" in entries:
-        entries["environment"] = _filled(entries["environment"], variables)
-    for key in _HOOKS & entries.keys():
-        entries[key] = entries[key].copy([_hook(h, variables) for h in entries[key].items])
-    return service.copy(entries)
-
-
-def _hook(hook: Node, variables: Mapping[str, str]) -> Node:
-    environment = hook.get("environment")
+    """The service with entries of `environment` that have no value filled in; a mapping or a list
+    of `NAME=VALUE`."""
+    environment = service.get("environment")
     if environment is None:
-        return hook
-    return hook.copy({**hook.entries, "environment": _filled(environment, variables)})
+        return service
+    if isinstance(environment.value, dict):
+        filled = environment.copy({
+            name: child.copy(variables.get(name)) if child.value is None else child
+            for name, child in environment.value.items()
+        })  # fmt: skip
+    elif isinstance(environment.value, list):
+        filled = environment.copy([_filled(item, variables) for item in environment.value])
+    else:
+        return service
+    return service.copy({**service.entries, "environment": filled})
 
 
-def _filled(environment: Node, variables: Mapping[str, str]) -> Node:
-    return environment.copy({
-        name: child.copy(variables.get(name)) if child.value is None else child
-        for name, child in environment.entries.items()
-    })  # fmt: skip
+def _filled(item: Node, variables: Mapping[str, str]) -> Node:
+    name = item.value
+    if isinstance(name, str) and "=" not in name and name in variables:
+        return item.copy(f"{name}={variables[name]}")
+    return item
 
 
 def merge_files(name: str, service: Node, variables: Mapping[str, str], report: Report) -> Node:
-    """The service with `env_file` read and merged under `environment`; the key is gone."""
+    """The service with `env_file` and `label_file` read and merged; the keys are gone.  Takes
+    pairs as mappings."""
+    service = _with_env_files(name, service, variables, report)
+    return _with_label_files(name, service, report)
+
+
+def _with_env_files(
+    name: str, service: Node, variables: Mapping[str, str], report: Report
+) -> Node:
     files = service.get("env_file")
     if files is None:
         return service
@@ -51,38 +58,76 @@ def merge_files(name: str, service: Node, variables: Mapping[str, str], report: 
     found: dict[str, Node] = {}
     for index, item in enumerate(files.items):
         path = f"services.{name}.env_file.{index}"
-        _read(item, path, {**own, **variables}, found, report)
-    entries = {key: node for key, node in service.entries.items() if key != "env_file"}
+        _read_env_file(item, path, {**own, **variables}, found, report)
+    _win(given, found, "`environment` wins over env_file")
+    return _replaced(service, "env_file", "environment", given.copy(found))
+
+
+def _win(given: Node, found: dict[str, Node], rule: str) -> None:
+    """What the service itself says over what its files say."""
     for key, node in given.entries.items():
         file = found.get(key)
-        found[key] = node.over(file, "`environment` wins over env_file") if file else node
-    entries["environment"] = given.copy(found)
+        found[key] = node.over(file, rule) if file else node
+
+
+def _replaced(service: Node, gone: str, key: str, node: Node) -> Node:
+    entries = {name: child for name, child in service.entries.items() if name != gone}
+    if node.entries:
+        entries[key] = node
     return service.copy(entries)
 
 
-def _read(
+def _read_env_file(
     item: Node, where: str, known: Mapping[str, str], found: dict[str, Node], report: Report
 ) -> None:
     path = str(item.entries["path"].value)
     required = item.get("required")
     form = item.get("format")
-    if form is not None and form.value not in ("", "raw"):
+    if form is not None and form.value not in ("", None, "raw"):
         report.add(form, f"{where}.format: must be raw, not {form.value!r}")
         return
     if required is not None and required.value is False and not os.path.exists(path):
         return
-
     before = {name: str(node.value) for name, node in found.items()}
-    try:
-        text = inputs.read_text(path, missing="no such env file")
-        raw = form is not None and form.value == "raw"
-        entries = (
-            dotenv.parse_raw(text, lookup=known.get) if raw else dotenv.parse(
-                text, lookup=known.get, before=before, missing=lambda name: _unset(name, report)
-            )
+
+    def parse(text: str) -> list[dotenv.Entry]:
+        if form is not None and form.value == "raw":
+            return dotenv.parse_raw(text, lookup=known.get)
+        return dotenv.parse(
+            text, lookup=known.get, before=before, missing=lambda name: _unset(name, report)
         )
+
+    hint = "`required: false` lets it be missing"
+    _read(item, path, where, parse, found, report, missing="no such env file", hint=hint)
+
+
+def _with_label_files(name: str, service: Node, report: Report) -> Node:
+    files = service.get("label_file")
+    if files is None:
+        return service
+    given = service.get("labels") or service.copy({})
+    found: dict[str, Node] = {}
+    for index, item in enumerate(files.items):
+        before = {label: str(node.value) for label, node in found.items()}
+        _read(
+            item, str(item.value), f"services.{name}.label_file.{index}",
+            lambda text, before=before: dotenv.parse(  # type: ignore[misc]
+                text, lookup=lambda name: None, before=before,
+                missing=lambda name: _unset(name, report)),
+            found, report, missing="no such label file", hint=None,
+        )  # fmt: skip
+    _win(given, found, "`labels` wins over label_file")
+    return _replaced(service, "label_file", "labels", given.copy(found))
+
+
+def _read(
+    item: Node, path: str, where: str, parse: Callable[[str], list[dotenv.Entry]],
+    found: dict[str, Node], report: Report, *, missing: str, hint: str | None,
+) -> None:  # fmt: skip
+    try:
+        entries = parse(inputs.read_text(path, missing=missing))
     except SpecError as exc:
-        report.add(item, f"{where}: {exc.message}", hint="`required: false` lets it be missing")
+        report.add(item, f"{where}: {exc.message}", hint=hint)
         return
     except dotenv.DotenvError as exc:
         report.add(Node(None, path, exc.line, 1), exc.message)

@@ -158,10 +158,16 @@ def _environment(
     if not paths and not _is_true(environ.get("COMPOSE_DISABLE_ENV_FILE", "")):
         default = os.path.join(working_dir, ".env")
         paths = [default] if os.path.exists(default) else []
+    return with_env_files(paths, environ, root=working_dir), paths if wanted else []
+
+
+def with_env_files(paths: list[str], environ: Mapping[str, str], *, root: str) -> dict[str, str]:
+    """The variables of `environ` over those of the files, of which a later one wins.  Raises
+    SpecError, with files named relative to `root`."""
     found: dict[str, str] = {}
     for path in paths:
-        found.update(_read(path, {**found, **environ}, shown=path.removeprefix(f"{working_dir}/")))
-    return {**found, **environ}, paths if wanted else []
+        found.update(_read(path, {**found, **environ}, shown=path.removeprefix(f"{root}/")))
+    return {**found, **environ}
 
 
 def _is_true(text: str) -> bool:

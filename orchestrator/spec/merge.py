@@ -1,138 +1,154 @@
 """Two trees into one: the later file over the earlier.
 
-Mappings merge key by key, lists append, scalars and everything of different kind are replaced, a
-null leaves what was.  The exceptions are the tables below.  Works on trees in any mixture of
-short and long forms; `canonical` settles those and what may be there only once.
+Mappings merge key by key, lists append, a null leaves what was, everything else is replaced; a list
+or mapping cannot be replaced by something of another kind.  The exceptions are the tables below.
+Works on trees in any mixture of short and long forms; `canonical` settles those, `unicity` what
+may be there only once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.spec import shapes
-from orchestrator.spec.node import OVERRIDE, RESET, Node
-from orchestrator.spec.tree import Path
-
-_REPLACED = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
-_PAIRS = frozenset({
-    ("annotations",), ("environment",), ("labels",), ("sysctls",), ("build", "args"),
-    ("build", "labels"), ("build", "additional_contexts"), ("deploy", "labels"),
-})  # fmt: skip
-_LISTS = frozenset({("dns",), ("dns_search",), ("env_file",), ("label_file",), ("tmpfs",)})
-_NAMES = frozenset({("networks",), ("models",)})
+from orchestrator.spec.node import Node
+from orchestrator.spec.report import Report
+from orchestrator.spec.tree import Path, dotted
 
 
-def merge(base: Node | None, other: Node) -> Node:
-    """`other` over `base`; with no base, `other` with its `!reset` values left out."""
-    if base is None:
-        return without_resets(other)
-    return _merged(base, other, ())
+def merge(base: Node | None, other: Node, report: Report) -> Node:
+    """`other` over `base`; what cannot be merged goes into the report."""
+    return other if base is None else _Merge(report).merged(base, other, ())
 
 
-def without_resets(node: Node) -> Node:
-    """The node with every value tagged `!reset` removed and `!override` tags dropped."""
-    if isinstance(node.value, dict):
-        return node.copy({
-            key: without_resets(child) for key, child in node.value.items() if child.tag != RESET
-        })  # fmt: skip
-    if isinstance(node.value, list):
-        return node.copy([without_resets(child) for child in node.value if child.tag != RESET])
-    return node.copy(node.value) if node.tag else node
+def merge_services(base: Node, other: Node, name: str, report: Report) -> Node:
+    """The same for the service `name` over the one it extends."""
+    return _Merge(report).merged(base, other, ("services", name))
 
 
-def _merged(base: Node, other: Node, path: Path) -> Node:
-    if other.tag == OVERRIDE:
-        return without_resets(other).over(base, OVERRIDE)
-    inner = path[2:] if path[:1] == ("services",) else None
-    if inner in _REPLACED:
-        return without_resets(other).over(base, "replaced as a whole")
-    if other.value is None:
-        return base.over(other, "null leaves what was")
-    if inner is not None:
-        if inner == ("logging",) and _other_driver(base, other):
-            return without_resets(other).over(base, "another driver replaces all options")
-        if len(inner) == 2 and inner[0] == "ulimits":
-            return without_resets(other).over(base, "replaced as a whole")
-        if inner in _PAIRS:
-            return _pairs(base, other)
-        base, other = _alike(base, other, inner)
-    elif path[2:] == ("labels",) or path[2:] == ("ipam", "config"):
-        if path[-1] == "config":
-            return _pools(base, other)
-        return _pairs(base, other)
-    return _joined(base, other, path)
+class _Merge:
+    def __init__(self, report: Report) -> None:
+        self._report = report
 
+    def merged(self, base: Node, other: Node, path: Path) -> Node:
+        special = _special(path)
+        if special is not None:
+            return special(self, base, other, path)
+        return self.joined(base, other, path)
 
-def _pairs(base: Node, other: Node) -> Node:
-    """Variables and labels: each is replaced as a whole, also by one without a value."""
-    one, two = shapes.pairs(base), shapes.pairs(other)
-    if not isinstance(one.value, dict) or not isinstance(two.value, dict):
-        return without_resets(other).over(base)
-    kept = {key: node for key, node in one.value.items() if key not in two.value}
-    later = {
-        key: node.over(one.value[key]) if key in one.value else node
-        for key, node in without_resets(two).entries.items()
-    }
-    return two.copy({**kept, **later})
-
-
-def _joined(base: Node, other: Node, path: Path) -> Node:
-    if isinstance(base.value, dict) and isinstance(other.value, dict):
-        return _mappings(base.value, other, path)
-    if isinstance(base.value, list) and isinstance(other.value, list):
-        return base.copy(base.value + [without_resets(n) for n in other.value if n.tag != RESET])
-    return without_resets(other).over(base)
-
-
-def _mappings(base: dict[str, Node], other: Node, path: Path) -> Node:
-    merged = dict(base)
-    for key, child in other.entries.items():
-        if child.tag == RESET:
-            merged.pop(key, None)
-        elif key in merged:
-            merged[key] = _merged(merged[key], child, (*path, key))
+    def joined(self, base: Node, other: Node, path: Path) -> Node:
+        if other.value is None:
+            return base.over(other, "null leaves what was")
+        if isinstance(base.value, dict):
+            if isinstance(other.value, dict):
+                return self._mappings(base.value, other, path)
+        elif isinstance(base.value, list):
+            if isinstance(other.value, list):
+                return base.copy(base.value + other.value)
         else:
-            merged[key] = without_resets(child)
-    return other.copy(merged)
+            return other.over(base)
+        kind = "a mapping" if isinstance(base.value, dict) else "a list"
+        self._report.add(other, f"{dotted(path)}: cannot override {kind} by something else",
+                         hint="!override replaces the value of the files before")  # fmt: skip
+        return base
+
+    def _mappings(self, base: dict[str, Node], other: Node, path: Path) -> Node:
+        merged = dict(base)
+        for key, child in other.entries.items():
+            if key in merged:
+                merged[key] = self.merged(merged[key], child, (*path, key))
+            else:
+                merged[key] = child
+        return other.copy(merged)
+
+    # ---- the exceptions ----
+
+    def replaced(self, base: Node, other: Node, path: Path) -> Node:
+        return other.over(base, "replaced as a whole")
+
+    def sequences(self, base: Node, other: Node, path: Path) -> Node:
+        one, two = shapes.sequence(base), shapes.sequence(other)
+        if other.value is None or two.value is None:
+            return base
+        if not isinstance(one.value, list) or not isinstance(two.value, list):
+            return other  # the schema says what is wrong with it
+        return two.copy(one.value + two.value)
+
+    def hosts(self, base: Node, other: Node, path: Path) -> Node:
+        if other.value is None:
+            return base
+        one, two = shapes.hosts(base), shapes.hosts(other)
+        if not isinstance(one.value, list) or not isinstance(two.value, list):
+            return other
+        known = {item.value for item in one.value if isinstance(item.value, str)}
+        added = [item for item in two.value if not _is_one_of(item, known)]
+        return two.copy(one.value + added)
+
+    def dependencies(self, base: Node, other: Node, path: Path) -> Node:
+        return self.joined(shapes.dependencies(base), shapes.dependencies(other), path)
+
+    def named(self, base: Node, other: Node, path: Path) -> Node:
+        return self.joined(shapes.names(base), shapes.names(other), path)
+
+    def build(self, base: Node, other: Node, path: Path) -> Node:
+        return self.joined(shapes.below(base, "context"), shapes.below(other, "context"), path)
+
+    def logging(self, base: Node, other: Node, path: Path) -> Node:
+        before, after = base.get("driver"), other.get("driver")
+        if before is not None and after is not None and before.value != after.value:
+            return other.over(base, "another driver replaces all options")
+        return self.joined(base, other, path)
+
+    def pools(self, base: Node, other: Node, path: Path) -> Node:
+        """`ipam.config` by subnet: pools the later file does not repeat are gone, as in the
+        reference; nothing merges into nothing."""
+        if not isinstance(base.value, list) or not isinstance(other.value, list):
+            return self.joined(base, other, path)
+        found: dict[object, Node] = {}
+        for before in base.items:
+            for after in other.items:
+                subnet = _subnet(after)
+                if subnet == _subnet(before):
+                    found[subnet] = self.joined(before, after, path)
+                else:
+                    found.setdefault(subnet, after)
+        return other.copy(list(found.values()) or None)
 
 
-def _alike(base: Node, other: Node, inner: Path) -> tuple[Node, Node]:
-    """Both sides in the same form where one attribute has several."""
-    if inner in _LISTS:
-        return shapes.listed(base), shapes.listed(other)
-    if inner in _NAMES:
-        return shapes.names(base), shapes.names(other)
-    if inner == ("depends_on",):
-        return shapes.dependencies(base), shapes.dependencies(other)
-    if inner in (("extra_hosts",), ("build", "extra_hosts")):
-        return _hosts(base, other)
-    if inner == ("build",):
-        return shapes.below(base, "context"), shapes.below(other, "context")
-    return base, other
+def _is_one_of(item: Node, known: set[str]) -> bool:
+    return isinstance(item.value, str) and item.value in known
 
 
-def _hosts(base: Node, other: Node) -> tuple[Node, Node]:
-    base, other = shapes.hosts(base), shapes.hosts(other)
-    known = {node.value for node in base.items}
-    if isinstance(other.value, list):
-        other = other.copy([node for node in other.value if node.value not in known])
-    return base, other
-
-
-def _other_driver(base: Node, other: Node) -> bool:
-    before, after = base.get("driver"), other.get("driver")
-    return before is not None and after is not None and before.value != after.value
-
-
-def _pools(base: Node, other: Node) -> Node:
-    """`ipam.config` by subnet: what the later file does not repeat is gone."""
-    known = {_subnet(node): node for node in base.items}
-    if not isinstance(other.value, list):
-        return without_resets(other)
-    return other.copy([
-        _joined(known[_subnet(node)], node, ()) if _subnet(node) in known else node
-        for node in other.value
-    ])  # fmt: skip
-
-
-def _subnet(node: Node) -> str:
+def _subnet(node: Node) -> object:
     subnet = node.get("subnet")
-    return str(subnet.value) if subnet else ""
+    return subnet.value if subnet and isinstance(subnet.value, str) else None
+
+
+Special = Callable[[_Merge, Node, Node, Path], Node]
+_SERVICE: dict[Path, Special] = {
+    **dict.fromkeys([("command",), ("entrypoint",), ("healthcheck", "test")],
+                    _Merge.replaced),
+    **dict.fromkeys(
+        [("annotations",), ("environment",), ("labels",), ("sysctls",), ("dns",), ("dns_opt",),
+         ("dns_search",), ("env_file",), ("label_file",), ("tmpfs",), ("build", "args"),
+         ("build", "labels"), ("build", "additional_contexts"), ("deploy", "labels")],
+        _Merge.sequences),
+    **dict.fromkeys([("networks",), ("models",)], _Merge.named),
+    **dict.fromkeys([("extra_hosts",), ("build", "extra_hosts")], _Merge.hosts),
+    ("build",): _Merge.build, ("depends_on",): _Merge.dependencies, ("logging",): _Merge.logging,
+}  # fmt: skip
+_OTHERS: dict[Path, Special] = {
+    ("networks", "labels"): _Merge.sequences, ("volumes", "labels"): _Merge.sequences,
+    ("networks", "ipam", "config"): _Merge.pools,
+}  # fmt: skip
+
+
+def _special(path: Path) -> Special | None:
+    if len(path) < 3:
+        return None
+    if path[0] != "services":
+        return _OTHERS.get((path[0], *path[2:]))
+    inner = path[2:]
+    if len(inner) == 2 and inner[0] == "ulimits":
+        return _Merge.replaced
+    return _SERVICE.get(inner)

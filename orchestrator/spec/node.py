@@ -59,6 +59,10 @@ class Node:
         """Another value at the same place, without the tag."""
         return Node(value, self.file, self.line, self.column)
 
+    def valued(self, value: Value) -> Node:
+        """The value of a `NAME=VALUE` that this node is, at the same place."""
+        return self.copy(value)
+
     def over(self, beaten: Node, rule: str = "") -> Node:
         """This node in the place of `beaten`, by `rule` ("": the later file wins).  Only a node of
         `provenance` remembers it."""

@@ -1,122 +1,98 @@
-"""Relative paths of the files become absolute ones.  Pure but for the home directory it is told."""
+"""Relative paths of the files become absolute ones.
+
+Takes a tree in long form.  Asks the file system only where watched paths are symbolic links.
+"""
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable
 
 from orchestrator.spec.node import Node
+from orchestrator.spec.rules import Rule, Rules, list_of, map_of, nested
 
 
 def absolute(root: Node, *, working_dir: str, home: str) -> Node:
-    """The canonical tree with every path of the host absolute."""
-
-    def resolve(node: Node) -> Node:
-        return node.copy(resolved(str(node.value), working_dir=working_dir, home=home))
-
+    """The tree with every path of the host absolute, seen from `working_dir`."""
+    places = _Places(working_dir, home)
     entries = dict(root.entries)
-    for section, convert in (
-        ("services", _service), ("secrets", _file), ("configs", _file), ("volumes", _device),
+    for section, rule in (
+        ("services", places.service), ("secrets", places.file), ("configs", places.file),
+        ("volumes", places.volume),
     ):  # fmt: skip
         node = entries.get(section)
-        if node is not None:
-            entries[section] = node.copy({
-                name: convert(child, resolve) for name, child in node.entries.items()
-            })  # fmt: skip
+        if node is not None and isinstance(node.value, dict):
+            entries[section] = map_of(rule)(node)
     return root.copy(entries)
+
+
+def absolute_service(node: Node, *, working_dir: str, home: str) -> Node:
+    """The same for one service."""
+    return _Places(working_dir, home).service(node)
 
 
 def resolved(path: str, *, working_dir: str, home: str) -> str:
     """`path` seen from `working_dir`; `~` is `home`; an absolute path stays as written."""
-    if path == "~" or path.startswith("~/"):
-        return posixpath.normpath(posixpath.join(home, path[2:])) if home else path
-    if path.startswith("/") or path[1:3] in (":\\", ":/"):
+    if path.startswith("~") and home:
+        return posixpath.normpath(posixpath.join(home, path[1:].lstrip("/")))
+    if path.startswith("/"):
         return path
     return posixpath.normpath(posixpath.join(working_dir, path))
 
 
-Resolve = Callable[[Node], Node]
-
-
-def _service(node: Node, resolve: Resolve) -> Node:
-    entries = dict(node.entries)
-    for key, convert in _CONVERT.items():
-        child = entries.get(key)
-        if child is not None and child.value is not None:
-            entries[key] = convert(child, resolve)
-    return node.copy(entries)
-
-
-def _device(node: Node, resolve: Resolve) -> Node:
-    """The directory behind a volume, where the driver is named and its options say `bind` and
-    nothing else; as the reference prints it."""
-    driver, options = node.get("driver"), node.get("driver_opts")
-    said, device = (options.get("o"), options.get("device")) if options else (None, None)
-    if driver is None or driver.value != "local":
-        return node
-    if options is None or said is None or said.value != "bind" or device is None:
-        return node
-    options = options.copy({**options.entries, "device": resolve(device)})
-    return node.copy({**node.entries, "driver_opts": options})
-
-
-def _volumes(node: Node, resolve: Resolve) -> Node:
-    return node.copy([_bind(item, resolve) for item in node.items])
-
-
-def _bind(item: Node, resolve: Resolve) -> Node:
-    kind, source = item.get("type"), item.get("source")
-    if kind is None or kind.value != "bind" or source is None:
-        return item
-    return item.copy({**item.entries, "source": resolve(source)})
-
-
-def _env_file(node: Node, resolve: Resolve) -> Node:
-    return node.copy([
-        item.copy({**item.entries, "path": resolve(item.entries["path"])}) for item in node.items
-    ])  # fmt: skip
-
-
-def _label_file(node: Node, resolve: Resolve) -> Node:
-    return node.copy([resolve(item) for item in node.items])
+def is_windows(path: str) -> bool:
+    """Whether this is an absolute path of Windows, which stays as it is."""
+    return path[1:3] in (":\\", ":/") or path.startswith("\\\\")
 
 
 _REMOTE = ("git@", "github.com/", "service:", "docker-image:", "oci-layout:")
 
 
-def _context(node: Node, resolve: Resolve) -> Node:
-    text = str(node.value)
-    return node if "://" in text or text.startswith(_REMOTE) else resolve(node)
+def is_remote(context: str) -> bool:
+    """Whether a build context is no directory of this machine."""
+    return "://" in context or context.startswith(_REMOTE)
 
 
-def _build(node: Node, resolve: Resolve) -> Node:
-    entries = dict(node.entries)
-    if "context" in entries:
-        entries["context"] = _context(entries["context"], resolve)
-    contexts = entries.get("additional_contexts")
-    if contexts is not None:
-        entries["additional_contexts"] = contexts.copy({
-            key: _context(child, resolve) for key, child in contexts.entries.items()
+class _Places:
+    """The rules for one working directory."""
+
+    def __init__(self, working_dir: str, home: str) -> None:
+        def resolve(path: str) -> str:
+            return resolved(path, working_dir=working_dir, home=home)
+
+        path: Rule = _on_text(lambda text: resolve(text) if text else text)
+        source: Rule = _on_text(lambda text: text if is_windows(text) else resolve(text))
+        context: Rule = _on_text(
+            lambda text: text if is_remote(text) or not text else resolve(text)
+        )
+        watched: Rule = _on_text(lambda text: os.path.realpath(resolve(text)))
+        keys: Rule = _on_text(lambda text: resolve(text) if text else text)
+        self.service: Rule = nested({
+            "build": nested({
+                "context": context, "additional_contexts": map_of(context), "ssh": map_of(keys),
+            }),
+            "develop": nested({"watch": list_of(nested({"path": watched}))}),
+            "env_file": list_of(nested({"path": path})),
+            "extends": nested({"file": path}),
+            "label_file": list_of(path),
+            "volumes": list_of(_of_type("type", "bind", {"source": source})),
         })  # fmt: skip
-    return node.copy(entries)
+        self.file: Rule = nested({"file": source})
+        self.volume: Rule = _of_type("driver", "local", {
+            "driver_opts": _of_type("o", "bind", {"device": source}),
+        })  # fmt: skip
 
 
-def _develop(node: Node, resolve: Resolve) -> Node:
-    watch = node.get("watch")
-    if watch is None:
-        return node
-    items = [
-        item.copy({**item.entries, "path": resolve(item.entries["path"])}) for item in watch.items
-    ]
-    return node.copy({**node.entries, "watch": watch.copy(items)})
+def _on_text(convert: Callable[[str], str]) -> Rule:
+    return lambda node: node.copy(convert(node.value)) if isinstance(node.value, str) else node
 
 
-def _file(node: Node, resolve: Resolve) -> Node:
-    path = node.get("file")
-    return node if path is None else node.copy({**node.entries, "file": resolve(path)})
+def _of_type(key: str, wanted: str, rules: Rules) -> Rule:
+    """The rules, for a mapping whose `key` is `wanted`."""
 
+    def convert(node: Node) -> Node:
+        kind = node.get(key)
+        return nested(rules)(node) if kind is not None and kind.value == wanted else node
 
-_CONVERT: dict[str, Callable[[Node, Resolve], Node]] = {
-    "build": _build, "develop": _develop, "env_file": _env_file, "label_file": _label_file,
-    "volumes": _volumes,
-}  # fmt: skip
+    return convert

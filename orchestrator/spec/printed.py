@@ -45,18 +45,28 @@ def _service(project: Project, name: str, *, as_json: bool) -> dict[str, Data]:
     node = project.tree.get("services", name) if project.tree else None
     raw: dict[str, Data] = plain(node) if node else {}  # type: ignore[assignment]
     raw = dict(raw or {})
-    if not raw.get("networks") and not raw.get("network_mode") and not raw.get("provider"):
-        raw["networks"] = {"default": None}
     if project.services[name].scale != 1 or "scale" in raw:
         _with_scale(raw, project.services[name].scale)
     fields = _struct(raw, "service", keep=_POINTERS)
     if as_json:
         fields = {key: fields.get(key) for key in _ORDER["service"]
                   if key in fields or key in ("command", "entrypoint")}  # fmt: skip
-        for key, below in (("resources", "deploy"), ("placement", "deploy")):
-            if below in fields:
-                fields[below].setdefault(key, {})
+        for key in ("resources", "placement") if "deploy" in fields else ():
+            fields["deploy"].setdefault(key, {})
+        for rule in fields.get("develop", {}).get("watch", ()):
+            rule.setdefault("exec", {}).setdefault("command", None)
+        if "blkio_config" in fields:
+            fields["blkio_config"] = _capitalised(fields["blkio_config"])
     return fields
+
+
+def _capitalised(raw: dict[str, Data]) -> dict[str, Data]:
+    """The reference's JSON has these keys so."""
+    return {
+        key: [{k.capitalize(): v for k, v in item.items()} for item in value]
+        if isinstance(value, list) else value
+        for key, value in raw.items()
+    }  # fmt: skip
 
 
 def _with_scale(raw: dict[str, Data], scale: int) -> None:
@@ -66,7 +76,13 @@ def _with_scale(raw: dict[str, Data], scale: int) -> None:
         raw["deploy"] = {**raw["deploy"], "replicas": scale}
 
 
-_POINTERS = frozenset({"init", "attach", "scale", "command", "entrypoint", "healthcheck"})
+_KEPT_OF_DEPLOY = (
+    "replicas", "update_config", "rollback_config", "resources", "restart_policy", "placement",
+)
+_POINTERS = frozenset({
+    "init", "attach", "scale", "command", "entrypoint", "healthcheck", "deploy", "develop",
+    "logging", "build", "blkio_config", "credential_spec", "provider",
+})  # fmt: skip
 
 
 def _section(
@@ -75,8 +91,6 @@ def _section(
     node = root.get(section)
     raw: dict[str, Data] = plain(node) if node else {}  # type: ignore[assignment]
     used = _used(services, section)
-    if section == "networks" and "default" in used and "default" not in raw:
-        raw = {**raw, "default": None}
     found = Keyed()
     for key in raw or ():
         if key not in used and section != "models":
@@ -84,7 +98,7 @@ def _section(
         entry = dict(raw[key] or {})
         if section != "models":
             entry = _named(entry, key, project.name)
-        fields = _struct(entry, _SINGULAR[section], keep=frozenset())
+        fields = _struct(entry, _SINGULAR[section], keep=_SWITCHES)
         if section == "networks" and as_json:
             fields.setdefault("ipam", {})
             fields = {key: fields[key] for key in _ORDER["network"] if key in fields}
@@ -92,6 +106,7 @@ def _section(
     return found
 
 
+_SWITCHES = frozenset({"enable_ipv4", "enable_ipv6"})
 _SINGULAR = {"networks": "network", "volumes": "volume", "secrets": "file", "configs": "file",
              "models": "model"}  # fmt: skip
 
@@ -140,6 +155,14 @@ def _is_zero(value: Data) -> bool:
     return value is None or value is False or value in ("", [], {}, 0)
 
 
+def _mode(value: Data) -> str:
+    return f"0{value:o}"
+
+
+def _ssh(value: Data) -> list[Data]:
+    return [{key: path} if path else key for key, path in sorted(value.items())]
+
+
 def _size(value: Data) -> str:
     return str(value) if value else ""
 
@@ -162,23 +185,6 @@ def _each(kind: str) -> Callable[[Data], Data]:
     ]
 
 
-def _grants(section: str) -> Callable[[Data], Data]:
-    """A secret tells its target, a config does not; a mode is shown in octal digits."""
-
-    def convert(raw: Data) -> Data:
-        found = []
-        for item in raw:
-            said = dict(item)
-            if section == "secrets" and not said.get("target"):
-                said["target"] = f"/run/secrets/{said['source']}"
-            if isinstance(said.get("mode"), int):
-                said["mode"] = f"0{said['mode']:o}"
-            found.append(_struct(said, "grant", keep=frozenset()))
-        return found
-
-    return convert
-
-
 def _map_of(kind: str, *keep: str) -> Callable[[Data], Data]:
     def convert(raw: Data) -> Data:
         return Keyed({
@@ -198,10 +204,6 @@ def _mount(item: Data) -> Data:
     for key in ("bind", "volume", "tmpfs", "image"):
         if item.get(key) is not None:
             fields[key] = _struct(item[key], key, keep=frozenset())
-    if item["type"] == "bind" and "bind" in fields:
-        fields["bind"].setdefault("create_host_path", True)
-        if fields["bind"]["create_host_path"] is False:
-            del fields["bind"]["create_host_path"]
     return {key: fields[key] for key in _ORDER["mount"] if key in fields}
 
 
@@ -255,6 +257,22 @@ _ORDER: dict[str, tuple[str, ...]] = {
     "port": _words("name mode host_ip target published protocol app_protocol"),
     "device": _words("source target permissions"),
     "request": _words("capabilities driver count device_ids options"),
+    "endpoint": _words(
+        "aliases driver_opts gw_priority interface_name ipv4_address ipv6_address link_local_ips "
+        "mac_address priority"
+    ),
+    "develop": _words("watch"),
+    "block_io": _words(
+        "weight weight_device device_read_bps device_read_iops device_write_bps device_write_iops"
+    ),
+    "weight": _words("path weight"),
+    "rate": _words("path rate"),
+    "credentials": _words("config file registry"),
+    "provider": _words("type options"),
+    "model_use": _words("endpoint_var model_var"),
+    "resource": _words("discrete_resource_spec"),
+    "discrete": _words("kind value"),
+    "preference": _words("spread"),
     "mount": _words("type source target read_only consistency bind volume tmpfs image"),
     "bind": _words("selinux propagation create_host_path recursive"),
     "tmpfs": _words("size mode"),
@@ -265,7 +283,7 @@ _ORDER: dict[str, tuple[str, ...]] = {
     "network": _words(
         "name driver driver_opts ipam external internal attachable labels enable_ipv4 enable_ipv6"
     ),
-    "ipam": _words("driver config options"),
+    "ipam": _words("driver config"),
     "pool": _words("subnet gateway ip_range aux_addresses"),
     "volume": _words("name driver driver_opts external labels nocopy subpath"),
     "file": _words("name file environment content external labels driver driver_opts "
@@ -274,22 +292,37 @@ _ORDER: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _PRINT: dict[tuple[str, str], Callable[[Data], Data]] = {
     **{("service", key): _size for key in
-       ("mem_limit", "mem_reservation", "memswap_limit", "shm_size")},
+       ("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness", "shm_size")},
     **{("service", key): _sorted for key in
-       ("environment", "labels", "annotations", "sysctls", "extra_hosts")},
+       ("environment", "labels", "annotations", "sysctls", "extra_hosts", "storage_opt")},
     ("service", "stop_grace_period"): _duration, ("service", "cpus"): _number,
-    ("service", "build"): _kind("build"), ("service", "deploy"): _kind("deploy", "replicas"),
+    ("service", "build"): _kind("build"), ("service", "deploy"): _kind("deploy", *_KEPT_OF_DEPLOY),
     ("service", "healthcheck"): _kind("healthcheck"), ("service", "ports"): _each("port"),
     ("service", "devices"): _each("device"), ("service", "gpus"): _each("request"),
     ("service", "volumes"): _mounts, ("service", "networks"): _map_of("endpoint"),
     ("service", "depends_on"): _map_of("dependency", "required"),
+    ("service", "develop"): _kind("develop"), ("develop", "watch"): _each("watch"),
+    ("watch", "exec"): _kind("hook", "command"),
+    **{("service", key): _each("hook") for key in ("pre_start", "post_start", "pre_stop")},
+    ("hook", "environment"): _sorted,
+    ("service", "blkio_config"): _kind("block_io"), ("block_io", "weight_device"): _each("weight"),
+    **{("block_io", key): _each("rate") for key in
+       ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")},
+    ("rate", "rate"): _size, ("service", "credential_spec"): _kind("credentials"),
+    ("service", "provider"): _kind("provider"), ("provider", "options"): _sorted,
+    ("service", "models"): _map_of("model_use"), ("grant", "mode"): _mode,
+    ("endpoint", "driver_opts"): _sorted, ("request", "options"): _sorted,
+    ("limits", "generic_resources"): _each("resource"),
+    ("resource", "discrete_resource_spec"): _kind("discrete"),
+    ("placement", "preferences"): _each("preference"), ("build", "ssh"): _ssh,
     ("service", "logging"): _kind("logging"), ("service", "ulimits"): _ulimits,
-    ("service", "secrets"): _grants("secrets"), ("service", "configs"): _grants("configs"),
+    ("service", "secrets"): _each("grant"), ("service", "configs"): _each("grant"),
     ("build", "args"): _sorted, ("build", "labels"): _sorted, ("build", "secrets"): _each("grant"),
     ("build", "additional_contexts"): _sorted, ("build", "extra_hosts"): sorted,
     ("build", "shm_size"): _size, ("build", "ulimits"): _ulimits,
-    ("deploy", "labels"): _sorted, ("deploy", "update_config"): _kind("rollout"),
-    ("deploy", "rollback_config"): _kind("rollout"), ("deploy", "resources"): _kind("resources"),
+    ("deploy", "labels"): _sorted, ("deploy", "update_config"): _kind("rollout", "parallelism"),
+    ("deploy", "rollback_config"): _kind("rollout", "parallelism"),
+    ("deploy", "resources"): _kind("resources", "limits", "reservations"),
     ("deploy", "restart_policy"): _kind("restart_policy"),
     ("deploy", "placement"): _kind("placement"),
     ("resources", "limits"): _kind("limits"), ("resources", "reservations"): _kind("limits"),

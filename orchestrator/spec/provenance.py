@@ -65,6 +65,15 @@ class Traced(Node):
         node.beaten = self.beaten
         return node
 
+    def valued(self, value: Value) -> Traced:
+        node = self.copy(value)
+        node.beaten = tuple(
+            Beaten(lost.node.valued(lost.node.value.partition("=")[2]), lost.rule)
+            if isinstance(lost.node.value, str) and "=" in lost.node.value else lost
+            for lost in self.beaten
+        )  # fmt: skip
+        return node
+
     def over(self, beaten: Node, rule: str = "") -> Traced:
         node = self.copy(self.value)
         node.tag = self.tag

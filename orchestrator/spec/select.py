@@ -26,11 +26,12 @@ def select(project: Project, services: Iterable[str], *, with_dependencies: bool
     """The project reduced to the named services (none named: all enabled ones).
 
     A named service enables its profiles.  With dependencies, everything they need comes along,
-    optional ones where they are enabled.  Networks and volumes nobody uses are left out.
-    Raises SpecError for a service that does not exist or that cannot run.
+    optional ones where they are enabled.  Networks, volumes, secrets, configs and models nobody
+    uses are left out.  Raises SpecError for a service that does not exist or that cannot run.
     """
     wanted = list(services)
     if not wanted:
+        _complete(project, project.services)
         return _trimmed(project)
     project = _with_profiles_of(project, wanted)
     names = _matching(project, wanted)
@@ -38,6 +39,7 @@ def select(project: Project, services: Iterable[str], *, with_dependencies: bool
         _demand(project, name)
     if with_dependencies:
         names = _closure(project, names)
+    _complete(project, names)
     chosen = {name: s for name, s in project.services.items() if name in names}
     rest = {name: s for name, s in project.services.items() if name not in names}
     return _trimmed(replace(project, services=chosen, disabled={**project.disabled, **rest}))
@@ -70,13 +72,18 @@ def _matching(project: Project, wanted: list[str]) -> list[str]:
 
 
 def _demand(project: Project, name: str) -> None:
-    """SpecError unless the service exists, is enabled and complete."""
+    """SpecError unless the service exists and is enabled."""
     if name not in project.services:
         near = nearest_name(name, {**project.services, **project.disabled})
         hint = f"did you mean `{near}`?" if near else None
         raise SpecError(f"no such service: {name}", hint=hint)
-    if name in project.incomplete:
-        raise SpecError("", problems=project.incomplete[name])
+
+
+def _complete(project: Project, names: Iterable[str]) -> None:
+    """SpecError with what is wrong with the files of these services."""
+    problems = [problem for name in names for problem in project.incomplete.get(name, ())]
+    if problems:
+        raise SpecError("", problems=tuple(dict.fromkeys(problems)))
 
 
 def _closure(project: Project, names: list[str]) -> list[str]:
@@ -95,8 +102,15 @@ def _trimmed(project: Project) -> Project:
     services = project.services.values()
     networks = {key for service in services for key in service.networks}
     volumes = {mount.source for s in services for mount in s.volumes if mount.type == "volume"}
+    secrets = {grant.source for s in services for grant in s.secrets}
+    secrets |= {grant.source for s in services if s.build for grant in s.build.secrets}
+    configs = {grant.source for s in services for grant in s.configs}
+    models = {key for s in services for key in s.models}
     return replace(
         project,
         networks={key: n for key, n in project.networks.items() if key in networks},
         volumes={key: v for key, v in project.volumes.items() if key in volumes},
+        secrets={key: s for key, s in project.secrets.items() if key in secrets},
+        configs={key: c for key, c in project.configs.items() if key in configs},
+        models={key: m for key, m in project.models.items() if key in models},
     )

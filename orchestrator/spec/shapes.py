@@ -28,8 +28,22 @@ def pairs(node: Node) -> Node:
         if not isinstance(item.value, str):
             return node
         name, equals, value = item.value.partition("=")
-        entries[name] = item.copy(value if equals else None)
+        entries[name] = item.valued(value if equals else None)
     return node.copy(entries)
+
+
+def sequence(node: Node) -> Node:
+    """A list of `NAME=VALUE`, sorted, from a mapping of scalars; a list of one from text."""
+    if isinstance(node.value, str):
+        return node.copy([node.copy(node.value)])
+    if not isinstance(node.value, dict):
+        return node
+    if any(isinstance(child.value, dict | list) for child in node.value.values()):
+        return node
+    return node.copy([
+        child.copy(key if child.value is None else f"{key}={values.format_scalar(child.value)}")
+        for key, child in sorted(node.value.items())
+    ])  # fmt: skip
 
 
 def _text(node: Node) -> Node:

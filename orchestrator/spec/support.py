@@ -38,7 +38,8 @@ SERVICE: Keys = {
          "stdin_open", "attach", "read_only", "restart", "stop_signal", "stop_grace_period",
          "scale", "profiles", "depends_on", "healthcheck", "cap_add", "cap_drop", "cpus",
          "mem_limit", "pids_limit", "shm_size", "oom_score_adj", "ulimits", "tmpfs", "expose",
-         "extra_hosts", "dns", "dns_opt", "dns_search", "secrets", "configs"), _TEXT),
+         "extra_hosts", "dns", "dns_opt", "dns_search", "secrets", "configs", "extends",
+         "label_file"), _TEXT),
     "pull_policy": frozenset({"missing", "never"}), "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
     "post_start": {"*": _HOOK}, "pre_stop": {"*": _HOOK},
@@ -65,7 +66,7 @@ VOLUME: Keys = {
 SECRET: Keys = dict.fromkeys(("name", "file", "environment", "external"))
 CONFIG: Keys = {**SECRET, "content": _TEXT}
 ROOT: Keys = {
-    "name": _TEXT, "services": {"*": SERVICE}, "networks": {"*": NETWORK},
+    "name": _TEXT, "include": _TEXT, "services": {"*": SERVICE}, "networks": {"*": NETWORK},
     "volumes": {"*": VOLUME}, "secrets": {"*": SECRET}, "configs": {"*": CONFIG},
     "models": {"*": {}},
 }  # fmt: skip
@@ -101,11 +102,10 @@ WITHOUT_EFFECT: dict[str, str] = {
 _LATER = ""
 _STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
-    "include": _LATER,
     **{f"services.*.{key}": _LATER for key in (
         "annotations", "blkio_config", "build", "cgroup", "cgroup_parent", "cpu_period",
         "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "develop",
-        "device_cgroup_rules", "devices", "extends", "external_links", "gpus", "ipc", "label_file",
+        "device_cgroup_rules", "devices", "external_links", "gpus", "ipc",
         "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models",
         "network_mode", "oom_kill_disable", "pid", "platform", "privileged", "provider",
         "runtime", "security_opt", "storage_opt",

@@ -1,5 +1,5 @@
-"""Recorded answers of the reference to real Compose files: where a file uses only what works
-here, the same files are accepted and refused, and `config --format json` says the same.
+"""Recorded answers of the reference to real Compose files: the same files are accepted and
+refused, and `config --format json` says the same.
 
 The corpus is not part of the project; without it beside the checkout these tests are skipped.
 """
@@ -21,7 +21,6 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.spec import dump
 from orchestrator.spec.load import LoadOptions, load
-from orchestrator.spec.runnable import runnable
 from orchestrator.spec.select import select
 from tests.source_tree import ROOT
 
@@ -35,17 +34,9 @@ FLAGS = {
 }  # fmt: skip
 SINGLE = {"project_name", "project_directory"}
 
-DELIBERATE = {
-    "tricky-066-env-scalar-types": "a date is text to us, no error",
-    "tricky-076-merge-ports-key": "the same port published twice is one port, as text or number",
-    "tricky-358-x-interp-types": "a date in an extension keeps one form of text",
-    "tricky-375-port-host-ip-forms": "an IPv6 address needs no brackets in newer versions",
-    "tricky-389-include-unknown-key": "an unknown key is refused everywhere",
-}
-STARTS_NOT = re.compile(
-    "must be an absolute path|must be no, always|without `start_period`|not the address of"
-)
-"""What the reference refuses only when the containers are made: warnings in lenient loading."""
+PAGE = ROOT / "docs" / "compatibility.md"
+DELIBERATE = dict(re.findall(r"^\| `([a-z]+-[^`]*)` \| (.*) \|$", PAGE.read_text(), re.MULTILINE))
+"""Cases where we differ on purpose, with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +107,6 @@ def answer(case: Case, directory: Path) -> Any:
     environ = {"HOME": HOME, "PWD": cwd, **{k: placed(v) for k, v in case.environ.items()}}
     options = {key: placed(value) for key, value in case.options.items()}
     project = load(LoadOptions(cwd=cwd, environ=environ, **options))
-    runnable(project, lenient=False)
     text = dump.to_json(select(project, case.services, with_dependencies=True))
     names = [(cwd, "$PROJECT_DIR"), (str(root), "$CASE_ROOT"), (str(directory), "$PROJECT_PARENT")]
     for place, name in names:
@@ -140,20 +130,16 @@ def same(one: Any, other: Any, unordered: set[str], path: str = "") -> bool:
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not beside the checkout")
 @pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
 def test_we_say_what_the_reference_says(case: Case) -> None:
-    if case.name in DELIBERATE:
-        pytest.skip(DELIBERATE[case.name])
+    differs = case.name in DELIBERATE
     try:
         with TemporaryDirectory() as directory:  # as deep as the recorded one: `../../..` is `/`
             found = answer(case, Path(directory))
-    except SpecError as exc:
-        if "not supported yet" in str(exc):
-            pytest.skip("uses keys that do not work yet")
-        if all(STARTS_NOT.search(message) for _, message, _ in exc.problems):
-            pytest.skip("the reference refuses it later")
-        if case.expected is not None:
+    except SpecError:
+        if (case.expected is not None) != differs:
             raise
     else:
-        assert same(case.expected, found, case.unordered), json.dumps(found)
+        agrees = same(case.expected, found, case.unordered)
+        assert agrees != differs, json.dumps(found)
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not beside the checkout")

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.errors import SpecError
 from orchestrator.spec import dotenv
+from orchestrator.spec.select import select
 from tests.spec.loading import loaded, refused, write
 
 OUTSIDE = {"H": "host"}
@@ -146,7 +148,9 @@ def test_names_without_a_value_come_from_the_project(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_of_an_enabled_service_is_told_with_its_place(tmp_path: Path) -> None:
-    error = refused(tmp_path, "services:\n  s:\n    image: i\n    env_file: gone.env\n")
-    where, message, _ = error.problems[0]
+    project = loaded(tmp_path, "services:\n  s:\n    image: i\n    env_file: gone.env\n")
+    with pytest.raises(SpecError) as caught:
+        select(project, [], with_dependencies=True)
+    where, message, _ = caught.value.problems[0]
     assert where == "compose.yaml:4:5"
     assert "gone.env" in message

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.spec import merge
+from orchestrator.spec import dump, merge
 from orchestrator.spec.model import Project, Service
 from orchestrator.spec.node import Node, plain
+from orchestrator.spec.report import Report
 from tests.spec.loading import loaded, refused, write
 
 
@@ -148,9 +150,47 @@ def test_the_later_tree_is_found_in_the_merged_one(base: object, other: object) 
             return all(key in large and within(small[key], large[key]) for key in small)
         return bool(small == large)
 
-    assert within(other, plain(merge.merge(nodes(base), nodes(other))))
+    report = Report("/")
+    merged = plain(merge.merge(nodes(base), nodes(other), report))
+    assert within(other, merged) or report.problems
 
 
 @given(TREES)
 def test_merging_a_tree_with_itself_changes_nothing(tree: object) -> None:
-    assert plain(merge.merge(nodes(tree), nodes(tree))) == tree
+    assert plain(merge.merge(nodes(tree), nodes(tree), Report("/"))) == tree
+
+
+@given(TREES, TREES, TREES)
+def test_three_files_merge_the_same_from_either_end(
+    one: object, two: object, three: object
+) -> None:
+    report = Report("/")
+    a, b, c = nodes(one), nodes(two), nodes(three)
+    left = merge.merge(merge.merge(a, b, report), c, report)
+    right = merge.merge(a, merge.merge(b, c, report), report)
+    assert plain(left) == plain(right) or report.problems
+
+
+SERVICES = st.fixed_dictionaries({}, optional={
+    "image": st.sampled_from("ij"), "command": st.sampled_from(["a", "b c"]),
+    "environment": st.lists(st.sampled_from(["A=1", "A=2", "B=", "C"]), max_size=3)
+    | st.dictionaries(st.sampled_from("AB"), st.sampled_from(["1", "2"])),
+    "ports": st.lists(st.sampled_from(["80:80", "81:80", "80"]), max_size=3),
+    "volumes": st.lists(st.sampled_from(["./a:/a", "./b:/a", "/c"]), max_size=3),
+    "dns": st.sampled_from(["1.1.1.1", ["8.8.8.8", "1.1.1.1"]]),
+    "depends_on": st.sampled_from([["t"], {"t": {"condition": "service_started"}}]),
+    "labels": st.dictionaries(st.sampled_from("xy"), st.sampled_from(["1", "2"])),
+})  # fmt: skip
+
+
+def shown(directory: Path, *services: object) -> str:
+    """What `config` prints for these services as files over each other."""
+    texts = [json.dumps({"services": {"s": service, "t": {"image": "t"}}}) for service in services]
+    text = "\n---\n".join([json.dumps({"services": {"s": {"image": "x"}}}), *texts])
+    return dump.to_yaml(loaded(directory, text, project_name="p"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(SERVICES)
+def test_a_file_given_twice_is_given_once(tmp_path: Path, service: object) -> None:
+    assert shown(tmp_path, service, service) == shown(tmp_path, service)

@@ -45,7 +45,7 @@ from tests.spec.loading import acted_on, loaded, not_acted_on, refused
          "one address", None),
         ("a: {image: i, volumes: ['vol:/x']}\nvolumes: {vol: {external: true, labels: {a: b}}}",
          "3:33",
-         "no settings but its name", None),
+         "only a name", None),
     ],
 )  # fmt: skip
 def test_a_rule(tmp_path: Path, text: str, where: str, words: str, hint: str | None) -> None:

@@ -1,0 +1,144 @@
+"""A set of files becomes one tree: each document interpolated, what it includes put under it, what
+its services extend put under them, merged over the documents before, validated and made long.
+
+The same for the project's own files and for every file that is included, which has its own
+directory and its own variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.errors import SpecError
+from orchestrator.spec import (
+    canonical,
+    check_tree,
+    defaults,
+    environment,
+    extend,
+    include,
+    inputs,
+    interpolate,
+    merge,
+    parsed,
+    paths,
+    reset,
+    schema,
+    unicity,
+    yaml,
+)
+from orchestrator.spec.inputs import LoadOptions
+from orchestrator.spec.node import Node
+from orchestrator.spec.report import Report
+
+
+class Sources:
+    """Reads files into documents, each file once."""
+
+    def __init__(self, options: LoadOptions, report: Report) -> None:
+        self._options = options
+        self._report = report
+        self._known: dict[str, list[Node]] = {}
+
+    def documents(self, file: str, role: str = "file") -> list[Node]:
+        """The documents of a file, `-` being standard input.  Raises SpecError."""
+        found = self._known.get(file)
+        if found is None:
+            found = parsed.documents(
+                self._bytes(file), file=file, shown=self._report.shown(file),
+                cache_dir=self._options.cache_dir,
+            )  # fmt: skip
+            self._known[file] = found
+        trace = self._report.trace
+        return trace.documents(found, role) if trace else found  # type: ignore[arg-type]
+
+    def _bytes(self, file: str) -> bytes:
+        if file == inputs.STDIN:
+            return self._options.stdin.read() if self._options.stdin else b""
+        try:
+            with open(file, "rb") as stream:
+                return stream.read(yaml.LARGEST + 1)
+        except OSError as exc:
+            raise SpecError(f"cannot read {file}: {exc.strerror}") from exc
+
+
+@dataclass(slots=True, kw_only=True)
+class Scope:
+    """What the values of one set of files mean."""
+
+    sources: Sources
+    report: Report
+    variables: Mapping[str, str]
+    working_dir: str
+    """Paths of the services are seen from here."""
+    search_dir: str
+    """Files to include and to extend are looked for here."""
+    home: str
+    skip: frozenset[inputs.Phase] = frozenset()
+    chain: tuple[str, ...] = field(default=())
+    """Files that are being included, outermost first."""
+
+
+def assemble(files: Sequence[str], scope: Scope) -> Node | None:
+    """The tree of all documents of all files: long forms, absolute paths, environment filled in;
+    None where all of them are empty.  Raises SpecError."""
+    root: Node | None = None
+    role = "include" if scope.chain else "file"
+    for file in files:
+        for document in scope.sources.documents(file, role):
+            root = _with_document(root, document, scope)
+    if root is None:
+        return None
+    root = defaults.fill(root)
+    check_tree.check(root, scope.report)
+    scope.report.check()
+    if "paths" not in scope.skip:
+        root = paths.absolute(root, working_dir=scope.working_dir, home=scope.home)
+    return _with_environment(root, scope.variables)
+
+
+def _with_document(root: Node | None, document: Node, scope: Scope) -> Node:
+    report = scope.report
+    document = interpolated(document, scope)
+    taken = reset.resets(document) if reset.is_tagged(document) else []
+    if taken:
+        root = root and reset.without(root, taken)
+        document = reset.untagged(document)
+    if "include" in document.entries:
+        document = include.with_included(document, scope, taken)
+    document = extend.extended(document, scope, taken)
+    report.check()
+    root = unicity.unique(merge.merge(root, document, report))
+    report.check()
+    schema.validate(root, report)
+    report.check()
+    if "version" in document.entries:
+        report.warn(f"{report.shown(document.file)}: the attribute `version` is obsolete, it will "
+                    "be ignored, please remove it to avoid potential confusion")  # fmt: skip
+    root = canonical.canonical(root, report, interpolated="interpolation" not in scope.skip)
+    report.check()
+    return unicity.unique(root)
+
+
+def interpolated(document: Node, scope: Scope) -> Node:
+    """A document with its variables replaced; raises SpecError where that cannot be done."""
+    report = scope.report
+    if not isinstance(document.value, dict):
+        report.add(document, "the file must be a mapping with `services:`")
+        report.check()
+    if "interpolation" in scope.skip:
+        return document
+    document = interpolate.interpolate(document, scope.variables, report)
+    report.check()
+    return document
+
+
+def _with_environment(root: Node, variables: Mapping[str, str]) -> Node:
+    services = root.get("services")
+    if services is None:
+        return root
+    changed = {
+        name: environment.resolve(node, variables) for name, node in services.entries.items()
+    }
+    return root.copy({**root.entries, "services": services.copy(changed)})
