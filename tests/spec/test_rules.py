@@ -103,7 +103,7 @@ UNSUPPORTED = """
         pull_policy: always
     networks: {n: {driver: macvlan, enable_ipv6: true}}
     volumes: {v: {driver: other}}
-    secrets: {s: {driver: x}}
+    secrets: {s: {file: x, driver: x}}
     configs: {c: {content: x, template_driver: y}}
 """
 NAMED = [
