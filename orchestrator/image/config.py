@@ -48,6 +48,20 @@ class ImageConfig:
     labels: dict[str, str] = field(default_factory=dict)
     stop_signal: str = ""
     healthcheck: Healthcheck | None = None
+    shell: tuple[str, ...] = ()
+    """SHELL of whoever builds on the image; empty: /bin/sh -c."""
+    on_build: tuple[str, ...] = ()
+    """Instructions that a build on the image begins with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """How one layer, or one change of the configuration, came to be."""
+
+    created: float | None = None
+    created_by: str = ""
+    comment: str = ""
+    empty_layer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +86,9 @@ class ConfigFile:
     config: ImageConfig
     diff_ids: tuple[str, ...]
     """Digests of the uncompressed layer tars, lowest first."""
+    history: tuple[History, ...] = ()
+    """Oldest first; empty where the image does not say."""
+    author: str = ""
 
 
 def parse(data: bytes, *, what: str = "image config") -> ConfigFile:
@@ -90,7 +107,17 @@ def parse(data: bytes, *, what: str = "image config") -> ConfigFile:
         created=parse_time(root.get("created").text("")),
         config=_container(root.get("config")),
         diff_ids=diff_ids,
+        history=tuple(_history(item) for item in root.get("history").items()),
+        author=root.get("author").text(""),
     )
+
+
+def _history(node: document.Node) -> History:
+    return History(
+        created=parse_time(node.get("created").text("")),
+        created_by=node.get("created_by").text(""), comment=node.get("comment").text(""),
+        empty_layer=node.get("empty_layer").value is True,
+    )  # fmt: skip
 
 
 def parse_platform(node: document.Node) -> Platform:
@@ -116,6 +143,8 @@ def _container(node: document.Node) -> ImageConfig:
         labels=node.get("Labels").mapping(),
         stop_signal=node.get("StopSignal").text(""),
         healthcheck=_healthcheck(node.get("Healthcheck")),
+        shell=_words(node.get("Shell")),
+        on_build=node.get("OnBuild").texts(),
     )
 
 
@@ -183,7 +212,19 @@ def dump(file: ConfigFile) -> bytes:
         root["variant"] = file.platform.variant
     if file.created is not None:
         root["created"] = format_time(file.created)
+    if file.history:
+        root["history"] = [_history_json(item) for item in file.history]
+    if file.author:
+        root["author"] = file.author
     return json.dumps(root, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _history_json(item: History) -> dict[str, Any]:  # JSON has no narrower type
+    members = {
+        "created": None if item.created is None else format_time(item.created),
+        "created_by": item.created_by, "comment": item.comment, "empty_layer": item.empty_layer,
+    }  # fmt: skip
+    return {key: value for key, value in members.items() if value}
 
 
 def _container_json(config: ImageConfig) -> dict[str, Any]:  # JSON has no narrower type
@@ -198,6 +239,8 @@ def _container_json(config: ImageConfig) -> dict[str, Any]:  # JSON has no narro
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
         "Healthcheck": _healthcheck_json(config.healthcheck),
+        "Shell": list(config.shell),
+        "OnBuild": list(config.on_build),
     }
     return {key: value for key, value in members.items() if value}
 

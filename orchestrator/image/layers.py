@@ -23,7 +23,7 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 RESERVED = ".wh..wh."
 """Other names of aufs, which mean nothing to us."""
-_OPAQUE_XATTR = "trusted.overlay.opaque"
+OPAQUE_XATTR = "trusted.overlay.opaque"
 _MOST_HELD = 64
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
@@ -185,7 +185,7 @@ class _Tree:
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
                      dir_fd=parent)
         try:
-            os.setxattr(fd, _OPAQUE_XATTR, b"y")
+            os.setxattr(fd, OPAQUE_XATTR, b"y")
         finally:
             os.close(fd)
 

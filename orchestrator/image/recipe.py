@@ -30,9 +30,10 @@ _LEVEL = 1  # headers are mostly zeros: more effort saves little
 
 
 class Recorder:
-    """A stream that writes the recipe of what is read through it."""
+    """A stream that writes the recipe of what is read through it; without a source, of what it is
+    told by `keep`."""
 
-    def __init__(self, source: Readable, target: IO[bytes]) -> None:
+    def __init__(self, source: Readable | None, target: IO[bytes]) -> None:
         self._source = source
         self._target = target
         self._deflate = zlib.compressobj(_LEVEL)
@@ -42,13 +43,17 @@ class Recorder:
 
     def read(self, size: int = -1, /) -> bytes:
         """As the source reads."""
-        data = self._source.read(size)
+        data = self._source.read(size) if self._source else b""
         if not self._in_content and data:
-            self._raw.append(data)
-            self._held += len(data)
-            if self._held >= _BUFFER:
-                self._flush()
+            self.keep(data)
         return data
+
+    def keep(self, data: bytes) -> None:
+        """These bytes come next, as they are."""
+        self._raw.append(data)
+        self._held += len(data)
+        if self._held >= _BUFFER:
+            self._flush()
 
     def drain(self) -> None:
         """Read to the end."""

@@ -6,6 +6,7 @@
     ROOT/l/NAME               an unpacked layer, an overlay lower directory; shared between images
     ROOT/layers/NAME.recipe   how to make the layer's tar again, see image.recipe
     ROOT/layers/NAME.json     its diff id and size; without it, what has the name is a leftover
+    ROOT/steps/…                what builds have made, see image.steps
     ROOT/tmp/…                being made; what lies there while nobody adds is a leftover
     ROOT/locks/…              see image.locks
 
@@ -33,6 +34,7 @@ from orchestrator.image import config as configs
 from orchestrator.image import digest, locks, removal
 from orchestrator.image import reference as references
 from orchestrator.image.config import ImageConfig
+from orchestrator.image.steps import StepRecords
 from orchestrator.linux import procfs
 
 VERSION = 1
@@ -233,6 +235,7 @@ class ImageStore:
     def _drop_unused_layers(self) -> None:
         records = [self._read(self._record_path(f"sha256:{key}")) for key in self._record_keys()]
         used = {layer["name"] for record in records if record for layer in record["layers"]}
+        used |= StepRecords(self.root).layer_names()
         for entry in os.listdir(f"{self.root}/layers"):
             if entry.split(".")[0] not in used:
                 os.unlink(f"{self.root}/layers/{entry}")
@@ -302,6 +305,17 @@ class ImageStore:
         removal.remove_tree(path)
         if os.path.exists(path + RECIPE):
             os.unlink(path + RECIPE)
+
+    def layers(self, image: Image) -> list[Layer]:
+        """The layers of an image, lowest first."""
+        record = self._read(self._record_path(image.id))
+        if record is None:
+            raise ImageNotFoundError(f"no such image: {image.id}")
+        return [Layer(**layer) for layer in record["layers"]]
+
+    def lower(self, layer: Layer) -> str:
+        """The directory of an unpacked layer."""
+        return f"{self.root}/l/{layer.name}"
 
     def layer(self, diff_id: str) -> Layer | None:
         """The unpacked layer of that digest, if it is here."""

@@ -1,7 +1,7 @@
 """A directory -> a tar stream, the same bytes for the same content.
 
 Owns the writing of pax archives: names in byte order, no names of users, access times left out.
-The counterpart of image.tar; knows nothing of layers.
+The counterpart of image.tar; what is peculiar to layers is in image.packing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from orchestrator.image.digest import CHUNK
 from orchestrator.image.tar import BLOCK
 
-_TYPES = {
+TYPES = {
     stat.S_IFREG: b"0", stat.S_IFLNK: b"2", stat.S_IFCHR: b"3", stat.S_IFBLK: b"4",
     stat.S_IFDIR: b"5", stat.S_IFIFO: b"6",
 }  # fmt: skip
@@ -39,12 +39,12 @@ class Packed:
 def _archive(directory: str) -> Iterator[bytes]:
     links: dict[tuple[int, int], str] = {}
     yield from _member(directory, "./", links)
-    for name in _walk(directory):
+    for name in walk(directory):
         yield from _member(f"{directory}/{name}", name, links)
     yield bytes(2 * BLOCK)
 
 
-def _walk(directory: str) -> Iterator[str]:
+def walk(directory: str) -> Iterator[str]:
     """Names below the directory, parents first, without recursion."""
     pending = [""]
     while pending:
@@ -58,23 +58,24 @@ def _walk(directory: str) -> Iterator[str]:
 
 def _member(path: str, name: str, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
     info = os.lstat(path)
-    kind = _TYPES.get(stat.S_IFMT(info.st_mode))
+    kind = TYPES.get(stat.S_IFMT(info.st_mode))
     if kind is None:
         return
     key = (info.st_dev, info.st_ino)
     if info.st_nlink > 1 and kind != b"5":
         first = links.setdefault(key, name)
         if first != name:
-            yield _header(info, name, b"1", link=first, xattrs={})
+            yield header(info, name, b"1", link=first, xattrs={})
             return
     link = os.readlink(path) if kind == b"2" else ""
     shown = name if kind != b"5" or name.endswith("/") else name + "/"
-    yield _header(info, shown, kind, link=link, xattrs=_xattrs(path))
+    yield header(info, shown, kind, link=link, xattrs=xattrs_of(path))
     if kind == b"0":
-        yield from _content(path, info.st_size)
+        yield from content(path, info.st_size)
 
 
-def _xattrs(path: str) -> dict[str, bytes]:
+def xattrs_of(path: str) -> dict[str, bytes]:
+    """The extended attributes that an archive keeps."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError:
@@ -83,7 +84,8 @@ def _xattrs(path: str) -> dict[str, bytes]:
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in wanted}
 
 
-def _content(path: str, size: int) -> Iterator[bytes]:
+def content(path: str, size: int, *, padded: bool = True) -> Iterator[bytes]:
+    """`size` bytes of the file, with the padding of a member."""
     left = size
     with open(path, "rb", buffering=0) as file:
         while left:
@@ -92,13 +94,14 @@ def _content(path: str, size: int) -> Iterator[bytes]:
                 data = bytes(min(left, CHUNK))
             left -= len(data)
             yield data
-    if size % BLOCK:
+    if padded and size % BLOCK:
         yield bytes(-size % BLOCK)
 
 
-def _header(
+def header(
     info: os.stat_result, name: str, kind: bytes, *, link: str, xattrs: dict[str, bytes]
 ) -> bytes:
+    """The header of a member, with its extended header where it needs one."""
     raw, target = os.fsencode(name), os.fsencode(link)
     size = info.st_size if kind == b"0" else 0
     records: list[tuple[bytes, bytes]] = []
@@ -114,8 +117,8 @@ def _header(
     if info.st_mtime_ns % 10**9 or not 0 <= info.st_mtime_ns < 8**11 * 10**9:
         records.append((b"mtime", _time(info.st_mtime_ns)))
     records += [(b"SCHILY.xattr." + os.fsencode(k), v) for k, v in xattrs.items()]
-    extended = _extended(records) if records else b""
-    return extended + _block(info, raw, kind, size=size, link=target)
+    before = extended(records) if records else b""
+    return before + _block(info, raw, kind, size=size, link=target)
 
 
 def _time(nanoseconds: int) -> bytes:
@@ -124,10 +127,11 @@ def _time(nanoseconds: int) -> bytes:
     return f"{sign}{whole}.{fraction:09}".encode()
 
 
-def _extended(records: list[tuple[bytes, bytes]]) -> bytes:
+def extended(records: list[tuple[bytes, bytes]]) -> bytes:
+    """A pax header with these records for the member that follows."""
     data = b"".join(_record(key, value) for key, value in records)
-    header = _fields(b"pax", b"x", mode=0o644, uid=0, gid=0, size=len(data), mtime=0)
-    return header + data + bytes(-len(data) % BLOCK)
+    head = fields(b"pax", b"x", mode=0o644, uid=0, gid=0, size=len(data), mtime=0)
+    return head + data + bytes(-len(data) % BLOCK)
 
 
 def _record(key: bytes, value: bytes) -> bytes:
@@ -142,7 +146,7 @@ def _block(
     info: os.stat_result, name: bytes, kind: bytes, *, size: int, link: bytes
 ) -> bytes:
     device = info.st_rdev if kind in (b"3", b"4") else 0
-    return _fields(
+    return fields(
         name[:100], kind, mode=stat.S_IMODE(info.st_mode),
         uid=info.st_uid if info.st_uid < 8**7 else 0, gid=info.st_gid if info.st_gid < 8**7 else 0,
         size=size if size < 8**11 else 0, mtime=min(max(info.st_mtime_ns // 10**9, 0), 8**11 - 1),
@@ -150,10 +154,11 @@ def _block(
     )  # fmt: skip
 
 
-def _fields(
+def fields(
     name: bytes, kind: bytes, *, mode: int, uid: int, gid: int, size: int, mtime: int,
     link: bytes = b"", major: int = 0, minor: int = 0,
 ) -> bytes:  # fmt: skip
+    """One header block."""
     parts = (
         name.ljust(100, b"\0"), b"%07o\0" % mode, b"%07o\0" % uid, b"%07o\0" % gid,
         b"%011o\0" % size, b"%011o\0" % mtime, b" " * 8, kind, link.ljust(100, b"\0"),
