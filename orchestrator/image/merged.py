@@ -15,7 +15,7 @@ _MOST_LINKS = 40
 
 def exists(layers: Sequence[str], path: str, *, host_usr: bool = False) -> bool:
     """Whether an absolute path leads to something.  `layers` are directories, top first; with
-    `host_usr` /usr is the machine's own."""
+    `host_usr` the machine's own /usr lies below theirs."""
     waiting = _parts(path)
     found: list[str] = []
     links = 0
@@ -47,7 +47,7 @@ def _roots(
     layers: Sequence[str], name: str, found: Sequence[str], *, host_usr: bool
 ) -> Sequence[str]:
     first = found[0] if found else name
-    return ("/",) if host_usr and first == "usr" else layers
+    return (*layers, "/") if host_usr and first == "usr" else layers
 
 
 def _topmost(roots: Sequence[str], parts: Sequence[str]) -> str | None:

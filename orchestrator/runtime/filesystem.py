@@ -18,6 +18,10 @@ import stat
 from orchestrator.linux import chase, procfs, syscalls
 from orchestrator.runtime.steps import Child, Step
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _PAGE = 4000
 """mount(2) takes one page of options; a little less, to be safe."""
 
@@ -54,46 +58,60 @@ class Overlay(Step):
             os.makedirs(directory, mode=0o755, exist_ok=True)
         if self.is_root:
             os.makedirs(self.target, exist_ok=True)
-            self._mount(self.target)
+            self._mount(self.target, self.lowers)
             child.root = self.target
             child.root_fd = os.open(self.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             return
         fd = child.open_target(self.target, directory=True)
-        self._mount(f"/proc/self/fd/{fd}")
+        # the layers of an image that is built on the machine's /usr need not all have one
+        self._mount(f"/proc/self/fd/{fd}", [lower for lower in self.lowers if os.path.isdir(lower)])
         os.close(fd)
 
-    def _mount(self, target: str) -> None:
-        lowers = ":".join(_escape(lower, ":") for lower in self.lowers)
-        data = f"lowerdir={_escape(lowers, ',')}" + "".join(
-            f",{name}={_escape(_escape(path, ''), ',')}"
-            for name, path in (("upperdir", self.upper), ("workdir", self.work))
-        ) + (",volatile" if self.volatile else "")
-        if len(os.fsencode(data)) < _PAGE:
-            flags = syscalls.MS_NODEV if self.nodev else 0
-            syscalls.mount("overlay", target, "overlay", flags, data)
-        else:
-            self._mount_many(target)
-
-    def _mount_many(self, target: str) -> None:
-        """Layer by layer (`lowerdir+`, Linux 6.8): more layers than fit into a page."""
-        fd = syscalls.fsopen("overlay")
-        text = syscalls.FSCONFIG_SET_STRING
-        for lower in self.lowers:
-            syscalls.fsconfig(fd, text, "lowerdir+", lower)
-        syscalls.fsconfig(fd, text, "upperdir", _escape(self.upper, ""))
-        syscalls.fsconfig(fd, text, "workdir", _escape(self.work, ""))
-        if self.volatile:
-            syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_FLAG, "volatile")
-        syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
-        attributes = syscalls.MOUNT_ATTR_NODEV if self.nodev else 0
-        tree = syscalls.fsmount(fd, attributes=attributes)
-        syscalls.move_mount(
-            tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)  # fmt: skip
-        os.close(tree)
-        os.close(fd)
+    def _mount(self, target: str, lowers: list[str]) -> None:
+        mount_overlay(target, lowers, upper=self.upper, work=self.work, volatile=self.volatile,
+                      nodev=self.nodev)
 
     def describe(self) -> str:
         return f"overlay of {len(self.lowers)} layers at {'/' if self.is_root else self.target}"
+
+
+def mount_overlay(
+    target: str, lowers: Sequence[str], *, upper: str, work: str, volatile: bool = False,
+    nodev: bool = True,
+) -> None:
+    """Mount an overlay at `target`, whose `upper` then is a layer that any other machine's
+    overlayfs could use: without redirections."""
+    joined = ":".join(_escape(lower, ":") for lower in lowers)
+    data = f"lowerdir={_escape(joined, ',')}" + "".join(
+        f",{name}={_escape(_escape(path, ''), ',')}"
+        for name, path in (("upperdir", upper), ("workdir", work))
+    ) + ",redirect_dir=off" + (",volatile" if volatile else "")
+    if len(os.fsencode(data)) < _PAGE:
+        flags = syscalls.MS_NODEV if nodev else 0
+        syscalls.mount("overlay", target, "overlay", flags, data)
+    else:
+        _mount_many(target, lowers, upper=upper, work=work, volatile=volatile, nodev=nodev)
+
+
+def _mount_many(
+    target: str, lowers: Sequence[str], *, upper: str, work: str, volatile: bool, nodev: bool
+) -> None:
+    """Layer by layer (`lowerdir+`, Linux 6.8): more layers than fit into a page."""
+    fd = syscalls.fsopen("overlay")
+    text = syscalls.FSCONFIG_SET_STRING
+    for lower in lowers:
+        syscalls.fsconfig(fd, text, "lowerdir+", lower)
+    syscalls.fsconfig(fd, text, "upperdir", _escape(upper, ""))
+    syscalls.fsconfig(fd, text, "workdir", _escape(work, ""))
+    syscalls.fsconfig(fd, text, "redirect_dir", "off")
+    if volatile:
+        syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_FLAG, "volatile")
+    syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
+    attributes = syscalls.MOUNT_ATTR_NODEV if nodev else 0
+    tree = syscalls.fsmount(fd, attributes=attributes)
+    syscalls.move_mount(tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)
+    os.close(tree)
+    os.close(fd)
 
 
 def _escape(path: str, separators: str) -> str:

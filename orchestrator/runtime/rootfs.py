@@ -121,7 +121,8 @@ def _root(spec: ContainerSpec) -> list[Step]:
     ]
     if rootfs.host_usr:
         steps.append(
-            fs.Overlay(lowers=["/usr"], upper=f"{rootfs.upper}-usr", work=f"{rootfs.work}-usr",
+            fs.Overlay(lowers=[*(f"{lower}/usr" for lower in rootfs.lowers), "/usr"],
+                       upper=f"{rootfs.upper}-usr", work=f"{rootfs.work}-usr",
                        target="/usr", is_root=False, volatile=volatile, nodev=nodev)
         )
     return steps
