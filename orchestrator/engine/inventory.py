@@ -85,7 +85,10 @@ def load(source: Any, *, sink: Sink) -> list[str]:  # a path, or any object with
 
 def import_rootfs(source: Any, reference: str, *, changes: Sequence[str]) -> str:  # as above
     """An image of a root file system; its id."""
+    from orchestrator.build import metadata
     from orchestrator.image import archive
+    from orchestrator.image.config import ImageConfig
 
+    config = metadata.apply_texts(ImageConfig(), changes)
     store = open_store(Layout.from_environment())
-    return archive.import_rootfs(store, source, reference, changes=changes).id
+    return archive.import_rootfs(store, source, reference, config=config).id

@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator import events
 from orchestrator.errors import ImageError
-from orchestrator.image import changes as dockerfile
 from orchestrator.image import compression, digest, document, layers, manifest, sources, writing
 from orchestrator.image import config as configs
 from orchestrator.image import reference as references
@@ -286,16 +285,15 @@ def _unpack(stream: Readable, directory: str, *, what: str) -> tuple[str, int]:
 
 def import_rootfs(
     store: ImageStore, path_or_stream: str | Readable, reference: str | None, *,
-    changes: Sequence[str] = (), sink: events.Sink = events.ignore,
+    config: ImageConfig | None = None, sink: events.Sink = events.ignore,
 ) -> Image:
     """An image of one layer from a root file system: a tar (compressed or not) or a directory.
 
-    `changes` are Dockerfile instructions (`docker import --change`).  The same content with the
-    same changes under the same name stays the image it was.
+    The same content with the same configuration under the same name stays the image it was.
     """
     if reference is not None and references.parse(reference).digest:
         raise ImageError(f"cannot import as {reference}", hint="a digest cannot be chosen")
-    config = dockerfile.apply(ImageConfig(), changes)
+    config = config or ImageConfig()
     name = references.parse(reference).familiar if reference else "rootfs"
     sink(events.Progress(kind="Image", name=name, text="Importing", status="Working",
                          time=time.time()))  # fmt: skip

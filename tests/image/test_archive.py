@@ -19,6 +19,7 @@ import pytest
 from orchestrator import events
 from orchestrator.errors import ImageError
 from orchestrator.image import archive, layers, writing
+from orchestrator.image.config import ImageConfig
 from orchestrator.image.store import ImageStore
 from tests.image.archives import Layout, config, digest, docker_archive, info, layer, name, pack
 
@@ -218,9 +219,9 @@ def test_a_missing_file_is_an_image_error(images: ImageStore, tmp_path: Path) ->
 def test_a_root_file_system_becomes_an_image(
     images: ImageStore, tmp_path: Path, compress: Compress
 ) -> None:
-    changes = ['CMD ["/bin/app"]', "ENV A=1", "EXPOSE 80"]
+    config = ImageConfig(command=("/bin/app",), env=(("A", "1"),), exposed_ports=("80/tcp",))
     data = compress(TOP)
-    image = archive.import_rootfs(images, io.BytesIO(data), "app:1", changes=changes)
+    image = archive.import_rootfs(images, io.BytesIO(data), "app:1", config=config)
     assert (image.config.command, image.config.env) == (("/bin/app",), (("A", "1"),))
     assert (Path(image.layers[0]) / "etc/top").read_bytes() == b"123"
     assert images.layer(digest(TOP)) is not None

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.build import metadata
 from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.image import archive, store
+from orchestrator.image.config import ImageConfig
 from orchestrator.image.store import Image, ImageStore
 from tests.image.archives import layer
 
@@ -22,7 +24,8 @@ def importing(
 ) -> Image:
     file = tmp_path / "rootfs.tar"
     file.write_bytes(data)
-    return archive.import_rootfs(images, str(file), name, changes=changes)
+    config = metadata.apply_texts(ImageConfig(), changes)
+    return archive.import_rootfs(images, str(file), name, config=config)
 
 
 @pytest.fixture

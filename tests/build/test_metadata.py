@@ -1,4 +1,4 @@
-"""`import --change`: a small part of the Dockerfile grammar."""
+"""Instructions that change an image's configuration, alone as `import --change` has them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.build import metadata
 from orchestrator.errors import ImageError
-from orchestrator.image import changes
 from orchestrator.image.config import Healthcheck, ImageConfig
 
 
@@ -40,11 +40,11 @@ from orchestrator.image.config import Healthcheck, ImageConfig
                  start_interval=1)),
 ])  # fmt: skip
 def test_an_instruction_changes_one_thing(text: str, field: str, value: Any) -> None:
-    assert getattr(changes.apply(ImageConfig(), [text]), field) == value
+    assert getattr(metadata.apply_texts(ImageConfig(), [text]), field) == value
 
 
 def test_variables_of_earlier_instructions_are_put_in() -> None:
-    found = changes.apply(ImageConfig(), [
+    found = metadata.apply_texts(ImageConfig(), [
         "ENV PATH=/bin HOME=/h", "ENV PATH=/x:$PATH Q='$PATH' E=\\$PATH D=${NO:-d}${PATH:+p}",
         "WORKDIR $HOME/w", "WORKDIR deeper", "USER ${NO:-app}", "CMD echo $PATH",
     ])  # fmt: skip
@@ -67,4 +67,4 @@ def test_variables_of_earlier_instructions_are_put_in() -> None:
 ])  # fmt: skip
 def test_what_is_no_instruction_is_refused_by_its_text(text: str) -> None:
     with pytest.raises(ImageError, match="--change: `"):
-        changes.apply(ImageConfig(), [text])
+        metadata.apply_texts(ImageConfig(), [text])
