@@ -141,6 +141,11 @@ def limit(
     return missing
 
 
+def weight_of_shares(shares: int) -> int:
+    """cpu.shares (2 to 262144) as cpu.weight (1 to 10000), as runc and crun convert it."""
+    return 1 + (min(max(shares, 2), 262_144) - 2) * 9_999 // 262_142
+
+
 def allow_devices(group: Group, rules: Iterable[str]) -> bool:
     """Deny all devices and then allow the rules (`c 1:3 rwm`); False where there is no version 1
     controller for it."""

@@ -63,6 +63,13 @@ def parent(pid: int) -> int | None:
     return None if fields is None else int(fields[1])
 
 
+def has_executed(pid: int) -> bool:
+    """Whether the process has executed a file since it was forked (the flag PF_FORKNOEXEC of stat
+    says not); also of a zombie.  True for a process that is not there."""
+    fields = _stat(pid)
+    return fields is None or not int(fields[6]) & 0x40
+
+
 def boot_id() -> str:
     """A UUID that is another one after every boot of the machine."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

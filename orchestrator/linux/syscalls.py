@@ -49,6 +49,7 @@ MNT_EXPIRE = 4
 MNT_FORCE = 1
 UMOUNT_NOFOLLOW = 8
 
+MOUNT_ATTR_IDMAP = 0x0010_0000
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_NOATIME = 0x10
@@ -63,6 +64,9 @@ MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
 MS_BIND = 4096
 MS_DIRSYNC = 128
+MS_I_VERSION = 1 << 23
+MS_LAZYTIME = 1 << 25
+MS_MANDLOCK = 64
 MS_MOVE = 8192
 MS_NOATIME = 1024
 MS_NODEV = 4
@@ -110,7 +114,10 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_NO_XDEV = 0x01
 
 SECCOMP_FILTER_FLAG_LOG = 2
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
+SECCOMP_FILTER_FLAG_TSYNC = 1
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
 SECCOMP_SET_MODE_FILTER = 1
 
 SIGCHLD = 17
@@ -269,11 +276,12 @@ def move_mount(from_fd: int, from_path: str, to_fd: int, to_path: str, flags: in
 
 def mount_setattr(
     dir_fd: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0,
-    propagation: int = 0,
+    propagation: int = 0, userns_fd: int = 0,
 ) -> None:
     """mount_setattr(2): MOUNT_ATTR_* bits and one of MS_PRIVATE, MS_SLAVE, MS_SHARED,
-    MS_UNBINDABLE; AT_RECURSIVE for the whole tree (Linux 5.12)."""
-    how = _MountAttr(attr_set, attr_clr, propagation, 0)
+    MS_UNBINDABLE; AT_RECURSIVE for the whole tree (Linux 5.12).  `userns_fd` is the user namespace
+    that MOUNT_ATTR_IDMAP takes the mapping of."""
+    how = _MountAttr(attr_set, attr_clr, propagation, userns_fd)
     size = ctypes.sizeof(how)
     _check(_mount_setattr(_NR_MOUNT_SETATTR, dir_fd, _text(path), flags, byref(how), size), path)
 
@@ -342,7 +350,9 @@ def clone_with_pidfd(flags: int = 0, *, cgroup_fd: int | None = None) -> tuple[i
 def _clone(flags: int, cgroup_fd: int | None, pidfd: c_int | None) -> int:
     if cgroup_fd is not None:
         flags |= CLONE_INTO_CGROUP
-    args = _CloneArgs(flags=flags, exit_signal=SIGCHLD, cgroup=cgroup_fd or 0)
+    # With CLONE_PARENT the signal is that of the caller's own end, and clone3 wants none.
+    exit_signal = 0 if flags & CLONE_PARENT else SIGCHLD
+    args = _CloneArgs(flags=flags, exit_signal=exit_signal, cgroup=cgroup_fd or 0)
     args.pidfd = 0 if pidfd is None else ctypes.addressof(pidfd)
     pid = _clone3(_NR_CLONE3, byref(args), ctypes.sizeof(args))
     if pid < 0 and ctypes.get_errno() == errno.ENOSYS and flags >> 32 == 0:
@@ -476,11 +486,12 @@ def capset(*, effective: int, permitted: int, inheritable: int) -> None:
     _check(_capability_call(_NUMBER.get("capset", -1), byref(header), data))
 
 
-def seccomp_filter(program: bytes, *, log: bool = False) -> None:
-    """seccomp(2), SECCOMP_SET_MODE_FILTER: `program` is an array of 8-byte struct sock_filter."""
+def seccomp_filter(program: bytes, *, flags: int = 0) -> int:
+    """seccomp(2), SECCOMP_SET_MODE_FILTER: `program` is an array of 8-byte struct sock_filter.
+    With SECCOMP_FILTER_FLAG_NEW_LISTENER the descriptor of its notifications (CLOEXEC)."""
     code = _SockFprog(len(program) // 8, program)
-    flags = SECCOMP_FILTER_FLAG_LOG if log else 0
-    _check(_seccomp(_NUMBER.get("seccomp", -1), SECCOMP_SET_MODE_FILTER, flags, byref(code)))
+    number = _NUMBER.get("seccomp", -1)
+    return int(_check(_seccomp(number, SECCOMP_SET_MODE_FILTER, flags, byref(code))))
 
 
 def bpf(command: int, attributes: bytes) -> int:

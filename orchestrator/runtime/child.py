@@ -47,15 +47,15 @@ def step_from_json(data: dict[str, Any]) -> Step:
     return KINDS[fields.pop("step")](**fields)
 
 
-def run(child: Child, steps: Sequence[dict[str, Any]]) -> None:
-    """Execute the steps (as JSON: they are made here, beside the keeper and not in it); never
-    returns.  For use right after `clone` gave 0."""
+def run(child: Child, steps: Sequence[dict[str, Any] | Step]) -> None:
+    """Execute the steps (the keeper's are JSON: they are made here, beside it and not in it);
+    never returns.  For use right after `clone` gave 0."""
     step: Step | None = None
     try:
         gc.disable()
         _close_others(child)
         _reset()
-        work = [step_from_json(each) for each in steps]
+        work = [each if isinstance(each, Step) else step_from_json(each) for each in steps]
         for step in work:
             step.execute(child)
     except BaseException as exc:

@@ -107,8 +107,8 @@ class Terminal(Step):
 
 class OwnStreams(Step):
     """The streams that are pipes or FIFOs belong to the container's user, who may then open
-    /dev/stdout again; a user's terminal or file stays what it is.  The host's /dev/null becomes the
-    container's own."""
+    /dev/stdout again (unless a user namespace does not know their owner); a user's terminal or file
+    stays what it is.  The host's /dev/null becomes the container's own, if it has one."""
 
     __slots__ = ()
 
@@ -116,14 +116,35 @@ class OwnStreams(Step):
         for fd in range(3):
             status = os.fstat(fd)
             if stat.S_ISFIFO(status.st_mode) and status.st_uid != child.uid:
-                os.fchown(fd, child.uid, -1)
-            elif stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL:
-                own = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-                os.dup2(own, fd, inheritable=True)
-                os.close(own)
+                try:
+                    os.fchown(fd, child.uid, -1)
+                except OSError as exc:
+                    if exc.errno not in (errno.EPERM, errno.EINVAL):
+                        raise
+            elif _is_null(status):
+                _take_own_null(fd)
 
     def describe(self) -> str:
         return "owner of the standard streams"
+
+
+def _is_null(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _NULL
+
+
+def _take_own_null(fd: int) -> None:
+    """Whatever else an image has at /dev/null is left alone."""
+    flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        if not _is_null(os.stat("/dev/null")):
+            return
+        own = os.open("/dev/null", flags)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    if _is_null(os.fstat(own)):
+        os.set_blocking(own, True)
+        os.dup2(own, fd, inheritable=True)
+    os.close(own)
 
 
 class WorkingDirectory(Step):
@@ -197,6 +218,21 @@ class Execute(Step):
 
     def describe(self) -> str:
         return f"exec {self.argv[0]}"
+
+
+def find_executable(name: str, path: str) -> str:
+    """Where the command is, as the calling user may execute it; OSError (ENOENT, EACCES)."""
+    failure = OSError(errno.ENOENT, "executable file not found in PATH", name)
+    for candidate in _candidates(name, path):
+        try:
+            _check_executable(candidate)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                raise
+            failure = _worse(failure, exc, candidate)
+        else:
+            return candidate
+    raise failure
 
 
 def _candidates(name: str, path: str) -> list[str]:

@@ -143,38 +143,17 @@ def device_nodes(spec: ContainerSpec) -> list[Step]:
 
 # Kernel parameters
 
-_OF_IPC = ("kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall",
-           "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced")  # fmt: skip
 _DEFAULTS = (("net/ipv4/ip_unprivileged_port_start", "0"),
              ("net/ipv4/ping_group_range", "0 2147483647"))  # fmt: skip
 """Of a network namespace of its own: a program that is not root may bind port 80 and ping, as with
 Docker."""
 
 
-def sysctl_path(name: str) -> str:
-    """`net.ipv4.conf.eth0/100.mtu` or `net/ipv4/…` -> path below /proc/sys, as sysctl(8) reads it:
-    the first separator separates, the other stands for itself.  ValueError where it is none."""
-    first = next((letter for letter in name if letter in "./"), ".")
-    path = name if first == "/" else name.translate(str.maketrans("./", "/."))
-    if not path or any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
-        raise ValueError(f"{name!r} is not the name of a kernel parameter")
-    return path
-
-
-def sysctl_namespace(path: str) -> str | None:
-    """`network`, `ipc` or `uts`: whose namespace a parameter belongs to; None: the machine's."""
-    if path.startswith("net/"):
-        return "network"
-    if path in _OF_IPC or path.startswith("fs/mqueue/"):
-        return "ipc"
-    return "uts" if path == "kernel/domainname" else None
-
-
 def sysctls(spec: ContainerSpec) -> list[Step]:
     """Those that were asked for, and the defaults of a network namespace of its own."""
-    said = [[sysctl_path(name), value] for name, value in spec.sysctls]
+    said = [[sysctl.path_of(name), value] for name, value in spec.sysctls]
     for path, _ in said:
-        owner = sysctl_namespace(path)
+        owner = sysctl.namespace_of(path)
         if owner is None or not is_own(getattr(spec.namespaces, owner)):
             raise LaunchError(f"cannot start {spec.name}: {path.replace('/', '.')} is not a "
                               f"parameter of its own namespaces")  # fmt: skip

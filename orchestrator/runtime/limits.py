@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.errors import LaunchError
+from orchestrator.linux import cgroupfs
 from orchestrator.runtime.groups import Group
 from orchestrator.runtime.spec import BlockIo, Resources
 
@@ -210,7 +211,7 @@ def unified_writes(controller: str, resources: Resources) -> list[Write]:
             quota, period = _quota(r)
             found: list[Write] = []
             if r.cpu_shares is not None:
-                found.append(("cpu.weight", str(weight_of_shares(r.cpu_shares)), True))
+                found.append(("cpu.weight", str(cgroupfs.weight_of_shares(r.cpu_shares)), True))
             if quota is not None or period is not None:
                 most = "max" if quota is None or quota < 0 else quota
                 found.append(("cpu.max", f"{most} {period or PERIOD}", True))
@@ -262,11 +263,6 @@ def device_number(path: str, *, look: Callable[[str], os.stat_result] = os.stat)
     if not stat.S_ISBLK(status.st_mode):
         raise LaunchError(f"cannot limit block device {path}: it is not one")
     return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-
-
-def weight_of_shares(shares: int) -> int:
-    """cpu.shares (2 to 262144) as cpu.weight (1 to 10000), as runc and crun convert it."""
-    return 1 + (min(max(shares, 2), 262_144) - 2) * 9_999 // 262_142
 
 
 def _quota(r: Resources) -> tuple[int | None, int | None]:

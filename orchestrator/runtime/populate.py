@@ -54,7 +54,7 @@ class Populate(Step):
         _touch(begun)
         readable = _open_directory(f"/proc/self/fd/{origin}")
         seen: dict[tuple[int, int], tuple[int, str]] = {}
-        _copy_directory(readable, data, seen)
+        copy_directory(readable, data, seen)
         for directory, _ in seen.values():
             os.close(directory)
         _copy_attributes(readable, data)
@@ -86,7 +86,7 @@ def _clear(directory: int) -> None:
             os.unlink(name, dir_fd=directory)
 
 
-def _copy_directory(source: int, target: int, seen: dict[tuple[int, int], tuple[int, str]]) -> None:
+def copy_directory(source: int, target: int, seen: dict[tuple[int, int], tuple[int, str]]) -> None:
     """`seen` leads from an inode with several names to (descriptor of its directory, first name):
     the descriptors of all directories with such files stay open until the copy is done."""
     for name in os.listdir(source):
@@ -111,7 +111,7 @@ def _copy_tree(
     os.mkdir(name, 0o700, dir_fd=target)
     inner_source = _open_directory(name, dir_fd=source)
     inner_target = _open_directory(name, dir_fd=target)
-    _copy_directory(inner_source, inner_target, seen)
+    copy_directory(inner_source, inner_target, seen)
     _copy_attributes(inner_source, inner_target)
     os.close(inner_source)
     os.close(inner_target)

@@ -8,10 +8,15 @@ Pure: data in, a filter out; everything wrong in the profile is a ValueError tha
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from orchestrator.linux import caps, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    Json = Any  # what a profile holds is looked at piece by piece
 
 ACTIONS = {
     "SCMP_ACT_ALLOW": seccomp.ALLOW, "SCMP_ACT_LOG": seccomp.LOG, "SCMP_ACT_TRACE": seccomp.TRACE,
@@ -32,8 +37,6 @@ _GO_NAMES = {"x86_64": ("amd64",), "i386": ("x86", "386"), "aarch64": ("arm64",)
 _WITH_DATA = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _MOST_ERRNO = 4095
 
-Json = Any  # what a profile holds is looked at piece by piece
-
 
 def read_filter(
     profile: Json, *, machine: str, capabilities: int, kernel: tuple[int, int]
@@ -48,7 +51,7 @@ def read_filter(
         where = f"syscalls[{number}]"
         rule = _mapping(entry, where)
         if _applies(rule, where, machine=machine, capabilities=capabilities, kernel=kernel):
-            rules.append(_rule(rule, where))
+            rules += _rules(rule, where)
     # As runc: a call newer than the profile is unknown, not forbidden, where errors are the default
     unknown = seccomp.UNKNOWN if default & 0xFFFF_0000 == seccomp.ERRNO else default
     return seccomp.Filter(default=default, rules=rules, unknown=unknown,
@@ -66,7 +69,8 @@ def _architectures(top: Mapping[str, Json], own: Sequence[str]) -> tuple[str, ..
     return tuple(name for name in own if name == own[0] or name in wanted)
 
 
-def _rule(rule: Mapping[str, Json], where: str) -> seccomp.Rule:
+def _rules(rule: Mapping[str, Json], where: str) -> list[seccomp.Rule]:
+    """One, or as runc has it one per condition where several look at the same argument."""
     names = [str(name) for name in _list(rule, "names", where)]
     if rule.get("name"):
         names.append(str(rule["name"]))
@@ -77,7 +81,9 @@ def _rule(rule: Mapping[str, Json], where: str) -> seccomp.Rule:
         _condition(_mapping(entry, f"{where}.args[{number}]"), f"{where}.args[{number}]")
         for number, entry in enumerate(_list(rule, "args", where))
     ]
-    return names, action, conditions
+    if len({index for index, *_ in conditions}) < len(conditions):
+        return [(names, action, [condition]) for condition in conditions]
+    return [(names, action, conditions)]
 
 
 def _condition(entry: Mapping[str, Json], where: str) -> seccomp.Condition:

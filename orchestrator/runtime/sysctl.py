@@ -1,7 +1,7 @@
-"""The step that sets kernel parameters of the container's own namespaces.
+"""Kernel parameters: their names, whose namespace each belongs to, and the step that sets them.
 
-Written through the container's own /proc while that is still writable; which parameters belong to
-which namespace was decided outside.  Imported by the keeper.
+The step writes through the container's own /proc while that is still writable.  Imported by the
+keeper.
 """
 
 from __future__ import annotations
@@ -11,6 +11,28 @@ import os
 
 from orchestrator.linux import chase
 from orchestrator.runtime.steps import Child, Step
+
+_OF_IPC = ("kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall",
+           "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced")  # fmt: skip
+
+
+def path_of(name: str) -> str:
+    """`net.ipv4.conf.eth0/100.mtu` or `net/ipv4/…` -> path below /proc/sys, as sysctl(8) reads it:
+    the first separator separates, the other stands for itself.  ValueError where it is none."""
+    first = next((letter for letter in name if letter in "./"), ".")
+    path = name if first == "/" else name.translate(str.maketrans("./", "/."))
+    if not path or any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
+        raise ValueError(f"{name!r} is not the name of a kernel parameter")
+    return path
+
+
+def namespace_of(path: str) -> str | None:
+    """`network`, `ipc` or `uts`: whose namespace a parameter belongs to; None: the machine's."""
+    if path.startswith("net/"):
+        return "network"
+    if path in _OF_IPC or path.startswith("fs/mqueue/"):
+        return "ipc"
+    return "uts" if path == "kernel/domainname" else None
 
 
 class Sysctls(Step):

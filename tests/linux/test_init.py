@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -179,7 +180,31 @@ def test_it_is_small_and_needs_nothing(init: str) -> None:
 
 def test_without_a_command_it_says_how_it_is_used(init: str) -> None:
     result = subprocess.run([init, "x"], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (2, "usage: pcompose-init -- PATH [ARGUMENT]...\n")
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: pcompose-init -- PATH [ARGUMENT]...")
+
+
+def test_with_x_it_becomes_the_command_and_closes_the_descriptor(init: str) -> None:
+    reading, writing = os.pipe()
+    script = "echo $0 $1; ls -l /proc/self/fd | grep -c pipe:"
+    result = subprocess.run(
+        [init, "-x", str(writing), "/bin/sh", "name", "-c", script, "zero", "one"],
+        pass_fds=(writing,), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    os.close(writing)
+    assert result.stdout == "zero one\n2\n"  # our two pipes, for stdout and stderr
+    assert os.read(reading, 100) == b""
+    os.close(reading)
+
+
+@pytest.mark.parametrize(("path", "number"), [("/nonexistent", 2), ("/etc/passwd", 13)])
+def test_with_x_it_says_why_it_could_not(init: str, path: str, number: int) -> None:
+    reading, writing = os.pipe()
+    words = [init, "-x", str(writing), path, path]
+    result = subprocess.run(words, pass_fds=(writing,), check=False)
+    os.close(writing)
+    assert result.returncode == 126
+    assert json.loads(os.read(reading, 100)) == {"errno": number}
+    os.close(reading)
 
 
 def test_the_one_for_aarch64_does_the_same(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.runtime.bundle import Bundles
 from tests.runtime.kept import Kept
 
 
@@ -17,3 +18,14 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
     keeper = Kept(tmp_path)
     yield keeper
     keeper.close()
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Iterator[Bundles]:
+    """A state directory for `pcompose-oci`, and a check that nothing is left."""
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    found = Bundles(tmp_path)
+    yield found
+    found.close()

@@ -2,10 +2,16 @@
  * reaps whoever was left behind.  Stands alone: no libc, so nothing is needed in the container.
  *
  *     init -- PATH [ARGUMENT]...
+ *     init -x FD PATH [ARGV]...
  *
  * Ends with the exit code of the command, or 128+N if signal N ended it; then the kernel ends all
  * that is left.  The caller has found PATH and seen that it may be executed; if the kernel refuses
  * it all the same, the code is 127 (it is not there) or 126.
+ *
+ * With -x it only becomes the command: a runtime that enters a container executes this file first
+ * (from a read-only mount), so that whatever the container's PATH makes of /proc/self/exe - a link,
+ * an interpreter, a loader - is this file and not the runtime's own.  FD is closed by the execution;
+ * if the kernel refuses it, {"errno":N} is written there.
  *
  * Rebuild, in this directory:
  *
@@ -22,8 +28,8 @@ typedef unsigned long word;
 #if defined(__x86_64__)
 
 enum {
-    NR_WRITE = 1, NR_RT_SIGPROCMASK = 14, NR_IOCTL = 16, NR_GETPID = 39, NR_CLONE = 56, NR_EXECVE = 59,
-    NR_WAIT4 = 61, NR_KILL = 62, NR_SETPGID = 109, NR_RT_SIGTIMEDWAIT = 128, NR_PRCTL = 157, NR_EXIT_GROUP = 231
+    NR_WRITE = 1, NR_CLOSE = 3, NR_RT_SIGPROCMASK = 14, NR_IOCTL = 16, NR_GETPID = 39, NR_CLONE = 56, NR_EXECVE = 59,
+    NR_WAIT4 = 61, NR_KILL = 62, NR_FCNTL = 72, NR_SETPGID = 109, NR_RT_SIGTIMEDWAIT = 128, NR_PRCTL = 157, NR_EXIT_GROUP = 231
 };
 
 static long call(long number, word a, word b, word c, word d)
@@ -48,7 +54,7 @@ __asm__(".globl _start\n"
 #elif defined(__aarch64__)
 
 enum {
-    NR_IOCTL = 29, NR_WRITE = 64, NR_EXIT_GROUP = 94, NR_KILL = 129, NR_RT_SIGPROCMASK = 135,
+    NR_FCNTL = 25, NR_IOCTL = 29, NR_CLOSE = 57, NR_WRITE = 64, NR_EXIT_GROUP = 94, NR_KILL = 129, NR_RT_SIGPROCMASK = 135,
     NR_RT_SIGTIMEDWAIT = 137, NR_SETPGID = 154, NR_PRCTL = 167, NR_GETPID = 172, NR_CLONE = 220,
     NR_EXECVE = 221, NR_WAIT4 = 260
 };
@@ -81,6 +87,7 @@ __asm__(".globl _start\n"
 
 enum { ENOENT = 2, ENOTDIR = 20 };
 enum { SIGCHLD = 17, SIGTTIN = 21, SIGTTOU = 22 };
+enum { F_SETFD = 2, FD_CLOEXEC = 1 };
 enum { SIG_BLOCK = 0, SIG_SETMASK = 2, WNOHANG = 1, PR_SET_NAME = 15, TIOCSPGRP = 0x5410 };
 
 static const unsigned long everything = ~0ul; /* a set of 64 signals; KILL and STOP stay open */
@@ -147,6 +154,30 @@ static void watch(long command)
     }
 }
 
+/* Write {"errno":N}, N of at most three digits. */
+static void report(word fd, long number)
+{
+    char text[] = "{\"errno\":   }\n";
+    int at = 11;
+
+    for (; number > 0 && at > 8; number /= 10)
+        text[at--] = (char)('0' + number % 10);
+    call(NR_WRITE, fd, (word)text, sizeof text - 1, 0);
+}
+
+static void become(char **argv, char **environment)
+{
+    const char *digit = argv[0];
+    word fd = 0;
+
+    while (*digit >= '0' && *digit <= '9')
+        fd = fd * 10 + (word)(*digit++ - '0');
+    if (call(NR_FCNTL, fd, F_SETFD, FD_CLOEXEC, 0) < 0) /* a filter may not let us */
+        call(NR_CLOSE, fd, 0, 0, 0);
+    report(fd, -call(NR_EXECVE, (word)argv[1], (word)(argv + 2), (word)environment, 0));
+    leave(126);
+}
+
 __attribute__((used)) void begin(word *stack)
 {
     word count = stack[0];
@@ -155,8 +186,10 @@ __attribute__((used)) void begin(word *stack)
     unsigned long mask = 0;
     long command;
 
+    if (count > 4 && argv[1][0] == '-' && argv[1][1] == 'x' && !argv[1][2])
+        become(argv + 2, environment);
     if (count < 3 || argv[1][0] != '-' || argv[1][1] != '-' || argv[1][2]) {
-        say("usage: pcompose-init -- PATH [ARGUMENT]...\n");
+        say("usage: pcompose-init -- PATH [ARGUMENT]... | -x FD PATH [ARGV]...\n");
         leave(2);
     }
     call(NR_PRCTL, PR_SET_NAME, (word) "pcompose-init", 0, 0);
