@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator import events
+from orchestrator.events import ignore
 
 if TYPE_CHECKING:
     from orchestrator.engine.inventory import ImageRow, StoredImage
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.upping import Attached
     from orchestrator.engine.volumes import VolumeRow
     from orchestrator.engine.workspace import Workspace
-    from orchestrator.events import Sink
+    from orchestrator.events import Sink, StateChanged
     from orchestrator.plan.plan import Plan
     from orchestrator.plan.policy import DownPolicy, UpPolicy
     from orchestrator.spec import model
@@ -88,7 +88,7 @@ class Project:
 
     def up(
         self, policy: UpPolicy | None = None, *, wait: bool = False,
-        wait_timeout: float | None = None, sink: Sink = events.ignore,
+        wait_timeout: float | None = None, sink: Sink = ignore,
     ) -> Plan:  # fmt: skip
         """Create, recreate and start; returns the plan that was carried out.  With `wait` also
         until every service is ready; `wait_timeout` in seconds, DeadlineError after it."""
@@ -99,7 +99,7 @@ class Project:
                             wait_timeout=wait_timeout, sink=sink).plan  # fmt: skip
 
     def up_attached(
-        self, policy: UpPolicy, *, sink: Sink = events.ignore, **rules: Any
+        self, policy: UpPolicy, *, sink: Sink = ignore, **rules: Any
     ) -> Attached:
         """As `up`, but stay connected to the output; `rules` are those of `engine.upping.Rules`:
         attach, no_attach, attach_dependencies, abort, exit_code_from, timeout."""
@@ -111,7 +111,7 @@ class Project:
 
     def down(
         self, policy: DownPolicy | None = None, *, images: str | None = None,
-        sink: Sink = events.ignore,
+        sink: Sink = ignore,
     ) -> bool:  # fmt: skip
         """Stop and remove containers and networks, with `policy.volumes` volumes too; `images` is
         None, `local` or `all`.  False where there was nothing."""
@@ -127,21 +127,21 @@ class Project:
         return lifecycle.preview(self._workspace, verb, policy)
 
     def stop(self, services: Sequence[str] = (), *, timeout: float | None = None,
-             sink: Sink = events.ignore) -> None:  # fmt: skip
+             sink: Sink = ignore) -> None:  # fmt: skip
         """Stop running containers, dependents first; `timeout` in seconds until SIGKILL."""
         from orchestrator.engine import lifecycle
 
         lifecycle.stop(self._workspace, services, timeout=timeout, sink=sink)
 
     def start(self, services: Sequence[str] = (), *, wait: bool = False,
-              wait_timeout: float | None = None, sink: Sink = events.ignore) -> None:  # fmt: skip
+              wait_timeout: float | None = None, sink: Sink = ignore) -> None:  # fmt: skip
         """Start containers that exist, dependencies first."""
         from orchestrator.engine import lifecycle
 
         lifecycle.start(self._workspace, services, wait=wait, wait_timeout=wait_timeout, sink=sink)
 
     def restart(self, services: Sequence[str] = (), *, timeout: float | None = None,
-                dependents: bool = True, sink: Sink = events.ignore) -> None:  # fmt: skip
+                dependents: bool = True, sink: Sink = ignore) -> None:  # fmt: skip
         """Stop and start; `dependents`: also those that asked for it (`depends_on.restart`)."""
         from orchestrator.engine import lifecycle
 
@@ -149,7 +149,7 @@ class Project:
                           sink=sink)  # fmt: skip
 
     def kill(self, services: Sequence[str] = (), *, signal: str = "SIGKILL",
-             orphans: bool = False, sink: Sink = events.ignore) -> bool:  # fmt: skip
+             orphans: bool = False, sink: Sink = ignore) -> bool:  # fmt: skip
         """Send a signal to running containers, with `orphans` to one-offs and containers of
         services that are gone too; False where none runs."""
         from orchestrator.engine import lifecycle
@@ -163,7 +163,7 @@ class Project:
         return lifecycle.removable(self._workspace, services, stop=stop)
 
     def rm(self, services: Sequence[str] = (), *, stop: bool = False, volumes: bool = False,
-           sink: Sink = events.ignore) -> None:  # fmt: skip
+           sink: Sink = ignore) -> None:  # fmt: skip
         """Remove stopped containers; `stop`: stop them first; `volumes`: anonymous ones too."""
         from orchestrator.engine import lifecycle
 
@@ -203,11 +203,27 @@ class Project:
     def follow(
         self, services: Sequence[str] = (), *, since: float | None = None, tail: int | None = None,
         index: int | None = None,
-    ) -> Iterator[LogEntry | events.StateChanged]:  # fmt: skip
+    ) -> Iterator[LogEntry | StateChanged]:  # fmt: skip
         """As `logs`, and then lines and state changes as they come, until no container runs."""
         from orchestrator.engine import following
 
         return following.follow(self._workspace, services, since=since, tail=tail, index=index)
+
+    def events(
+        self, services: Sequence[str] = (), *, since: float | None = None,
+        until: float | None = None,
+    ) -> Iterator[StateChanged]:  # fmt: skip
+        """What happens to containers from now on, or from `since` (seconds since the epoch); ends
+        at `until`, else never."""
+        from orchestrator.engine import happenings
+
+        return happenings.follow(self._workspace, services, since=since, until=until)
+
+    def wait(self, services: Sequence[str]) -> Iterator[tuple[str, int]]:
+        """(full id, exit code) of the running containers of the services, as they end."""
+        from orchestrator.engine import ending
+
+        return ending.await_ends(self._workspace, services)
 
     # ---- processes ----
 
@@ -227,7 +243,7 @@ class Project:
 
     def run(
         self, service: str, options: RunOptions, *, streams: Sequence[int] = (0, 1, 2),
-        sink: Sink = events.ignore,
+        sink: Sink = ignore,
     ) -> Run:  # fmt: skip
         """Start a one-off container, dependencies first; see `interact`."""
         from orchestrator.engine import oneoff
@@ -245,6 +261,18 @@ class Project:
         from orchestrator.engine import volumes
 
         return volumes.of_project(self._workspace, services)
+
+    def attach(
+        self, service: str, *, index: int = 0, stdin: bool = True, signals: bool = True,
+        detach_keys: str = "",
+    ) -> int | None:  # fmt: skip
+        """Connect our own three descriptors to a running replica; its exit code, or None where the
+        user left by typing `detach_keys` (`ctrl-p,ctrl-q`)."""
+        from orchestrator.engine import attaching
+
+        options = attaching.Options(index=index, stdin=stdin, signals=signals,
+                                    detach_keys=detach_keys or attaching.DETACH_KEYS)  # fmt: skip
+        return attaching.attach(self._workspace, service, options, stdin=0, stdout=1, stderr=2)
 
     # ---- the files ----
 
@@ -360,7 +388,7 @@ def prune_volumes(found: Sequence[VolumeRow]) -> tuple[list[str], int]:
     return volumes.prune(found)
 
 
-def load_images(source: Any, *, sink: Sink = events.ignore) -> list[str]:
+def load_images(source: Any, *, sink: Sink = ignore) -> list[str]:
     """Add the images of an archive (a path, or a binary stream); their references."""
     from orchestrator.engine import inventory
 

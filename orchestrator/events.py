@@ -35,8 +35,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged:
-    """A container changed; `action` is create, start, die, stop, kill, restart, destroy or
-    health_status."""
+    """A container changed; `action` is create, start, die, oom, stop, kill, restart, destroy,
+    health_status, `exec_create: COMMAND`, `exec_start: COMMAND` or exec_die."""
 
     action: str
     container: str
@@ -50,6 +50,7 @@ class StateChanged:
     restarting: bool = False
     time: float = 0.0
     attributes: dict[str, str] = field(default_factory=dict)
+    """Labels of the user's own, image, name, and what belongs to the action: exitCode, signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,8 @@ class Command:
     least: int = 0
     most: int | None = None
     notes: str = ""
+    examples: tuple[tuple[str, str], ...] = ()
+    """(what it is for, what is typed after `pcompose`)."""
 
 
 DRY_RUN = switch("dry-run", "", "Show what would be done and do nothing")
@@ -250,6 +252,10 @@ def help_text(command: Command, *, extra: str = "") -> str:
     if command.notes:
         lines += ["", command.notes]
     lines += ["", "Options:", *_flag_lines(command)]
+    if command.examples:
+        lines += ["", "Examples:"]
+        for purpose, typed in command.examples:
+            lines += [f"  # {purpose}", f"  pcompose {typed}"]
     return "\n".join(lines)
 
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from orchestrator.api import Project
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "attach": ("attach", "Connect this terminal to the main process of a container"),
     "config": ("config", "Check the files and print what they mean"),
     "configs": ("configs", "Keep configs for `external: true` on this machine"),
     "create": ("create", "Create containers without starting them"),
     "down": ("down", "Stop and remove containers and networks"),
+    "events": ("events", "Show what happens to containers, as it happens"),
     "exec": ("exec", "Run a command in a running container"),
     "images": ("images", "List images of the project's containers, or all of the store"),
     "import": ("import_image", "Make an image of a root file system archive"),
@@ -39,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restart": ("restart", "Restart containers"),
     "rm": ("rm", "Remove stopped containers"),
     "run": ("run", "Run a one-off command in a new container of a service"),
+    "scale": ("scale", "Change the number of replicas of services"),
     "secrets": ("secrets", "Keep secrets for `external: true` on this machine"),
     "start": ("start", "Start containers that exist"),
     "stop": ("stop", "Stop containers"),
@@ -46,12 +49,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("version", "Print the version"),
     "volume": ("volume", "Volumes of this machine, of whatever project"),
     "volumes": ("volumes", "List the project's volumes, or those of services"),
+    "wait": ("wait", "Wait until the containers of services have ended"),
 }
-LACKING = (
-    "alpha", "attach", "bridge", "build", "commit", "cp", "events", "export", "pause", "publish",
-    "pull", "push", "scale", "stats", "top", "unpause", "wait", "watch",
+REFERENCE = (
+    "alpha", "attach", "bridge", "build", "commit", "config", "cp", "create", "down", "events",
+    "exec", "export", "images", "kill", "logs", "ls", "pause", "port", "ps", "publish", "pull",
+    "push", "restart", "rm", "run", "scale", "start", "stats", "stop", "top", "unpause", "up",
+    "version", "volumes", "wait", "watch",
 )  # fmt: skip
-"""Commands of docker compose that this version does not have."""
+"""The commands of docker compose."""
+LACKING = tuple(name for name in REFERENCE if name not in COMMANDS)
+"""Those that this version does not have."""
 
 ROOT = Command(
     name="",

@@ -150,10 +150,11 @@ def _news(session: Session) -> None:
         if name != "SIGWINCH":
             session.signal(name)
         elif session.master is not None:
-            _resize(session.master)
+            resize(session.master)
 
 
-def _resize(master: int) -> None:
+def resize(master: int) -> None:
+    """Give the pty the size of our own terminal, if we have one."""
     for fd in (1, 0, 2):
         if tty.is_terminal(fd):
             rows, columns = tty.window_size(fd)
@@ -163,7 +164,7 @@ def _resize(master: int) -> None:
 
 def _copy(session: Session, master: int, *, stdin: int, stdout: int) -> None:
     """Until the pty's last slave is closed and the exit code is known."""
-    _resize(master)
+    resize(master)
     saved = tty.enter_raw_mode(stdin) if tty.is_terminal(stdin) else None
     try:
         _pump(session, master, stdin=stdin, stdout=stdout)

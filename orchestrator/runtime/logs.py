@@ -71,6 +71,39 @@ class LogFollower:
         return sorted(found, key=lambda line: line.time)
 
 
+class RawFollower:
+    """The bytes of one stream as they come, from now on: prompts have no newline."""
+
+    def __init__(self, log_dir: str, stream: Stream) -> None:
+        self._directory, self._stream = log_dir, stream
+        self._base, self._offset = -1, 0
+        for self._base in segments(log_dir, stream)[-1:]:
+            self._offset = os.stat(f"{log_dir}/{stream}.{self._base}").st_size
+
+    def read(self) -> bytes:
+        """What is new; empty where nothing is."""
+        found = b""
+        while True:
+            bases = segments(self._directory, self._stream)
+            later = [base for base in bases if base > self._base]
+            if self._base >= 0:
+                found += self._rest_of_segment()
+            if not later:
+                return found
+            self._base, self._offset = later[0], 0
+
+    def _rest_of_segment(self) -> bytes:
+        found = b""
+        try:
+            with open(f"{self._directory}/{self._stream}.{self._base}", "rb") as file:
+                file.seek(self._offset)
+                found = file.read()
+        except FileNotFoundError:
+            return b""  # deleted before we had read it
+        self._offset += len(found)
+        return found
+
+
 def _whole(directory: str, stream: Stream, *, tail: int | None) -> Iterator[LogLine]:
     reader = _Reader(directory, stream)
     if tail is not None:

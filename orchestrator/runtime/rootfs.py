@@ -94,6 +94,15 @@ def _material(spec: ContainerSpec, directory: str) -> list[Step]:
     ]  # fmt: skip
 
 
+def look(spec: ContainerSpec, *, volumes: bool) -> list[Step]:
+    """For a look into a container that does not run: its root, and with `volumes` what is mounted
+    in it and does not vanish with it."""
+    mounts = sorted(spec.mounts, key=lambda m: posixpath.normpath(m.target).count("/"))
+    kept = [bind(m.source, m.target, read_only=m.read_only) for m in mounts
+            if volumes and m.source is not None]  # fmt: skip
+    return [fs.Propagation(), *_root(spec), *kept]
+
+
 def read_only(spec: ContainerSpec) -> list[Step]:
     """The last change of the file system."""
     if not spec.read_only:

@@ -79,6 +79,9 @@ class Layout:
     def project_record(self, name: str) -> str:
         return f"{self.project(name)}/project.json"
 
+    def project_journal(self, name: str) -> str:
+        return f"{self.project(name)}/events.jsonl"
+
     def containers(self, project: str) -> str:
         return f"{self.project(project)}/containers"
 

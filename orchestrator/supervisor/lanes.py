@@ -18,6 +18,7 @@ import anyio
 
 from orchestrator import events
 from orchestrator.errors import LaunchError, PcomposeError, StateError
+from orchestrator.names import LABEL_PREFIX
 from orchestrator.runtime import process as processes
 from orchestrator.runtime.process import Process
 from orchestrator.runtime.spec import ContainerSpec
@@ -51,6 +52,9 @@ class Lane:
         self.status = status
         self.process: Process | None = None
         self.is_removed = False
+        own = record.labels.items()
+        self._described = {k: v for k, v in own if not k.startswith(LABEL_PREFIX)}
+        self._described |= {"image": record.image, "name": record.name}
         self._turn = anyio.Lock()
         self._changed = anyio.Event()
         self._is_starting = False
@@ -104,7 +108,7 @@ class Lane:
             action=action, container=record.id, name=record.name, service=record.service,
             index=record.index, oneoff=record.oneoff, health=status.health, time=time.time(),
             exit_code=status.exit_code if action == "die" else None,
-            restarting=status.state == "restarting", attributes=attributes,
+            restarting=status.state == "restarting", attributes={**self._described, **attributes},
         ))  # fmt: skip
 
     # -- start
@@ -184,6 +188,8 @@ class Lane:
         again = self._is_restarted(at)
         self.update(state="restarting" if again else "exited", health="", failing_streak=0,
                     oom_killed=bool(message.get("oom_killed")), ports=[])  # fmt: skip
+        if self.status.oom_killed:
+            self.publish("oom")
         self.publish("die", exitCode=str(code))
         if again:
             self._delay = restart.next_delay(self._delay, ran_for=at - self.status.started_at)

@@ -37,7 +37,7 @@ class Methods:
     def table(self) -> Mapping[str, Method]:
         """Name -> function."""
         return {"execute": self.execute, "watch": self.watch, "exec": self.exec,
-                "signal": self.signal, "info": self.info}  # fmt: skip
+                "attach": self.attach, "signal": self.signal, "info": self.info}  # fmt: skip
 
     def cancel(self) -> None:
         """Let nothing more begin."""
@@ -95,6 +95,29 @@ class Methods:
         execution = _Execution(self._project, request)
         return await execution.run()
 
+    async def attach(self, request: Request) -> dict[str, Any]:
+        """The standard input of a running container whose output is logged."""
+        lane = self._project.lane(_text(request.params, "container"))
+        if not lane.is_running:
+            raise StateError(f"cannot attach to container {lane.record.name}: it is not running")
+        master = self._project.services.terminal(lane.id)
+        opened = [] if master else self._open_stdin(lane)
+        try:
+            request.send({"attached": True, "tty": bool(master)}, [*master, *opened])
+        finally:
+            _close_all(opened)
+        return {}
+
+    def _open_stdin(self, lane: Lane) -> list[int]:
+        """The write end of the FIFO that is the container's standard input, if it has one."""
+        directory = self._project.layout.container_run(self._project.name, lane.id)
+        if not os.path.exists(f"{directory}/stdout"):
+            raise StateError(f"cannot attach to container {lane.record.name}: its streams belong "
+                             "to the command that has started it")  # fmt: skip
+        if not lane.spec.stdin_open:
+            return []
+        return [os.open(f"{directory}/stdin", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)]
+
     async def signal(self, request: Request) -> dict[str, Any]:
         """A signal to PID 1."""
         lane = self._project.lane(_text(request.params, "container"))
@@ -139,10 +162,13 @@ class _Execution:
             argv=wish.argv, environment=wish.environment,
             user=wish.user, cwd=wish.cwd, tty=wish.tty, privileged=wish.privileged, capture=False,
         )  # fmt: skip
+        said = " ".join(wish.argv)
+        lane.publish(f"exec_create: {said}", execID=self._key)
         self._link.send(message, self._request.fds)
         answer, master = await conversation.next()
         if answer.get("event") not in ("exec_started", "exec_exited"):
             raise launch_error(answer, subject=lane.record.name)
+        lane.publish(f"exec_start: {said}", execID=self._key)
         try:
             self._request.send({"started": answer.get("pid", 0)}, master)
         finally:
@@ -155,6 +181,7 @@ class _Execution:
         self._request.when_gone(self._hang_up)
         if answer["event"] == "exec_started":
             answer, _ = await conversation.next()
+        lane.publish("exec_die", execID=self._key, exitCode=str(answer.get("exit_code")))
         return {"exit_code": answer.get("exit_code")}
 
     def _heard(self, message: dict[str, Any]) -> None:

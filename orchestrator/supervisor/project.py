@@ -46,7 +46,7 @@ class Project:
         self.group = group
         self.check_idle = check_idle
         """Called whenever something ended that the supervisor may have stayed for."""
-        self.hub = Hub()
+        self.hub = Hub(layout.project_journal(name))
         self.hierarchy = Hierarchy.detect()
         self.boot_id = procfs.boot_id()
         self.keeper_pid = 0

@@ -17,6 +17,10 @@ carries one request:
              stderr (none if tty or detach)       {"started": pid} [+ fd of the pty's master], then
                                                   result {"exit_code": n}
              the client may send {"signal": "SIGINT"} meanwhile; its end of connection sends SIGHUP
+    attach   {container}                          {"attached": true, "tty": bool} + the container's
+                                                  standard input, if it has one: its FIFO or its
+                                                  pty's master; then result {}.  What it writes is
+                                                  in its log.
     signal   {container, signal}                  result {}
     info     {}                                   result {pid, keeper_pid, version}
 

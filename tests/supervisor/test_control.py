@@ -183,7 +183,7 @@ def test_a_watcher_that_does_not_read_is_dropped_and_nobody_waits_for_it() -> No
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         outbox = Outbox(ours, limit=100_000)
-        hub = Hub()
+        hub = Hub("/nowhere/events.jsonl")
         hub.add(outbox)
         event = StateChanged(action="start", container="c" * 64, name="n", service="s", index=1)
         for _ in range(10_000):
