@@ -14,13 +14,14 @@ progress goes to a `Sink` (`orchestrator.events`).  Prints nothing and never exi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.events import ignore
 
 if TYPE_CHECKING:
+    from orchestrator.engine.configuration import Configuration
     from orchestrator.engine.inventory import ImageRow, StoredImage
     from orchestrator.engine.listing import ProjectRow
     from orchestrator.engine.logs import LogEntry
@@ -276,29 +277,17 @@ class Project:
 
     # ---- the files ----
 
-    def config(self, *, format: str = "yaml", services: Sequence[str] = ()) -> str:
-        """The resolved files as `yaml` or `json`."""
-        from orchestrator.engine import configuration
+    def configuration(
+        self, *, services: Sequence[str] = (), skip: Collection[Any] = (),
+        all_resources: bool = False, pinned: bool = False,
+    ) -> Configuration:  # fmt: skip
+        """The files as `config` shows them: text, names, hashes, variables.  `skip` are phases
+        of the load, `pinned` gives images the digest that the store has for them."""
+        from orchestrator.engine.configuration import Configuration, View
 
-        return configuration.text(self._workspace, format=format, services=services)
-
-    def hashes(self) -> dict[str, str]:
-        """service -> hash of its configuration, the one that decides on recreation."""
-        from orchestrator.engine import configuration
-
-        return configuration.hashes(self._workspace)
-
-    def variables(self) -> dict[str, str]:
-        """The variables that templates in the files see."""
-        from orchestrator.engine import configuration
-
-        return configuration.variables(self._workspace)
-
-    def ordered_services(self) -> list[str]:
-        """Service names, dependencies first."""
-        from orchestrator.engine import configuration
-
-        return configuration.ordered_services(self._workspace)
+        view = View(services=tuple(services), skip=frozenset(skip), all_resources=all_resources,
+                    pinned=pinned)  # fmt: skip
+        return Configuration(self._workspace, view)
 
 
 def interact(session: Exec | Run, *, stdin: int = 0, stdout: int = 1) -> int:

@@ -79,12 +79,18 @@ ROOT = Command(
         switch("verbose", "", "Show where an internal error happened", hidden=True),
         switch("no-ansi", "", hidden=True),
         option("workdir", ""),
-        lacking("all-resources"),
-        lacking("compatibility", "", "container names with _ are not available"),
+        switch("all-resources", "", "config: also what no service uses"),
+        switch("compatibility", "", "config: as --no-normalize"),
         lacking("insecure-registry", kind="list"),
         lacking("parallel", "", "limits on parallel work are not available yet", kind="int"),
     ),
 )  # fmt: skip
+
+ONLY_CONFIG = {
+    "all-resources": "resources that no service uses are not made",
+    "compatibility": "container names with _ are not available",
+}
+"""Root flags that only `config` knows, and why the others do not."""
 
 INTERRUPTED = 130
 Runner = Callable[["Invocation"], int]
@@ -101,6 +107,13 @@ class Invocation:
     def is_dry_run(self) -> bool:
         """Whether --dry-run was given, before or after the command."""
         return self.root.has("dry-run") or self.args.has("dry-run")
+
+    @property
+    def is_compatible(self) -> bool:
+        """Whether --compatibility was given, or COMPOSE_COMPATIBILITY asks for it."""
+        return self.root.has("compatibility") or (
+            os.environ.get("COMPOSE_COMPATIBILITY", "").lower() in ("1", "t", "true")
+        )
 
     @property
     def project(self) -> Project:
@@ -214,6 +227,9 @@ def _run(root: Arguments, out: Output, name: str, words: list[str]) -> int:
     module: Any = import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}")
     command: Command = module.COMMAND
     run: Runner = module.run
+    for flag, why in ONLY_CONFIG.items():
+        if name != "config" and root.has(flag):
+            raise UsageError(f"flag --{flag} of pcompose is refused: {why}")
     args = grammar.parse(command, words)
     if args.has("help"):
         out.line(grammar.help_text(command))

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from orchestrator.state.observed import Observed
 
 
+def given_environment() -> dict[str, str]:
+    """The variables this process was started with: Python adds one in the C locale (PEP 538)."""
+    found = dict(os.environ)
+    if found.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
+        with open("/proc/self/environ", "rb") as file:
+            if not any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0")):
+                del found["LC_CTYPE"]
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """The root flags: which files, which project."""
@@ -35,7 +45,7 @@ class Choice:
     lenient: bool = False
     """Warn about keys that do not work yet instead of refusing them."""
     cwd: str = ""
-    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environ: Mapping[str, str] = field(default_factory=given_environment)
 
 
 _TOP = re.compile(r"^(?:services|name)\s*:", re.MULTILINE)

@@ -59,6 +59,12 @@ class Reference:
         return f"{self.name}:{self.tag or DEFAULT_TAG}"
 
     @property
+    def complete(self) -> str:
+        """All of it, nothing short: `docker.io/library/redis:7@sha256:…`."""
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.name}{tag}@{self.digest}" if self.digest else f"{self.name}{tag}"
+
+    @property
     def familiar(self) -> str:
         """What a person reads: `redis:7`, `redis@sha256:…`."""
         return self.repository + self.canonical[len(self.name):]

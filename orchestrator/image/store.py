@@ -115,9 +115,12 @@ class ImageStore:
             return whole
         prefix = references.id_prefix(text)
         if not text.startswith("sha256:"):
-            entry = names.get(references.parse(text).canonical)
+            parsed = references.parse(text)
+            entry = names.get(parsed.canonical)
             if entry:
                 return str(entry["id"])
+            if parsed.digest:  # a pinned name, as `config --resolve-image-digests` writes it
+                return self._find_prefix(text, parsed.digest.removeprefix("sha256:"))
         return self._find_prefix(text, prefix) if prefix else None
 
     def _find_prefix(self, text: str, prefix: str) -> str | None:

@@ -6,7 +6,7 @@ command lines and pairs stay as written: `decode` reads those at the end.
 
 from __future__ import annotations
 
-from orchestrator.spec import fields, mounts, ports, shapes, values
+from orchestrator.spec import fields, masks, mounts, ports, shapes, values
 from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report
 from orchestrator.spec.rules import Rules, apply, each, list_of, map_of, nested
@@ -21,9 +21,9 @@ def canonical(root: Node, report: Report, *, interpolated: bool = True) -> Node:
     entries.pop("version", None)
     services = entries.get("services")
     if services is not None and isinstance(services.value, dict):
-        told = report if interpolated else None
         entries["services"] = services.copy({
-            name: apply(child, _SERVICE, ("services", name), told)
+            name: service(child, ("services", name), report) if interpolated
+            else masks.around(lambda node: apply(node, _SERVICE, (), None), child)
             for name, child in services.value.items()
         })  # fmt: skip
     for section in ("networks", "volumes", "secrets", "configs"):

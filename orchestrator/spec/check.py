@@ -103,7 +103,7 @@ def find_cycle(graph: Mapping[str, list[str]]) -> list[str] | None:
 def _networks(project: Project, root: Node) -> Iterator[Finding]:
     for name, service in project.services.items():
         for key in service.networks:
-            if key not in project.networks:
+            if key not in project.networks and key != "default":  # which normalisation adds
                 path: Path = ("services", name, "networks", key)
                 hint = _near(key, project.networks) or f"declare it below `networks:`: `{key}:`"
                 yield path, f"no network is called {key}", hint

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.spec import values, yaml
 from orchestrator.spec.model import Project
-from orchestrator.spec.printed import Keyed, printed
+from orchestrator.spec.printed import Keyed, Shown, printed, raw
 
 _OLD_BOOLEANS = frozenset(
     word
@@ -19,9 +19,29 @@ _OLD_BOOLEANS = frozenset(
 _SEXAGESIMAL = r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
 
 
+def text(project: Project, shown: Shown) -> str:
+    """The project as YAML or JSON, with a newline at the end."""
+    data = raw(project, shown) if shown.is_raw else _escaped(printed(project, shown))
+    return data_text(_for_json(data, top=True) if shown.as_json else data, as_json=shown.as_json)
+
+
 def to_yaml(project: Project) -> str:
     """The canonical model as YAML, with a newline at the end."""
-    return yaml_text(_escaped(printed(project, as_json=False)))
+    return text(project, Shown(as_json=False))
+
+
+def to_json(project: Project) -> str:
+    """The canonical model as JSON, indented by two, with a newline at the end."""
+    return text(project, Shown(as_json=True))
+
+
+def data_text(data: dict[str, Any], *, as_json: bool) -> str:
+    """Any JSON data as JSON indented by two or as YAML, with a newline at the end."""
+    if not as_json:
+        return yaml_text(data) if data else "{}\n"
+    import json
+
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def yaml_text(data: dict[str, Any]) -> str:
@@ -29,14 +49,6 @@ def yaml_text(data: dict[str, Any]) -> str:
     lines: list[str] = []
     _mapping(data, "", lines)
     return "\n".join(lines) + "\n"
-
-
-def to_json(project: Project) -> str:
-    """The canonical model as JSON, indented by two, without a newline at the end."""
-    import json
-
-    data = _for_json(_escaped(printed(project, as_json=True)), top=True)
-    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def _escaped(value: Any) -> Any:

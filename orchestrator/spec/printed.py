@@ -6,6 +6,7 @@ Works on the canonical tree, so keys pcompose does not carry out yet are shown a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.spec import values
@@ -20,18 +21,45 @@ class Keyed(dict[str, Data]):
     """A mapping whose keys are the user's; sorted where it is written, each format in its way."""
 
 
-def printed(project: Project, *, as_json: bool) -> dict[str, Data]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """How the project is shown."""
+
+    as_json: bool
+    all_resources: bool = False
+    """Also networks, volumes, secrets and configs that nobody uses."""
+    is_normal: bool = True
+    """With names and the default network where nothing is written."""
+    is_raw: bool = False
+    """Without interpolation: the tree as it is."""
+
+
+def printed(project: Project, shown: Shown) -> dict[str, Data]:
     """The whole project as ordered plain data, `$` not yet doubled."""
     root = project.tree or Node({}, "", 0, 0)
     found: dict[str, Data] = {"name": project.name}
-    services = Keyed({name: _service(project, name, as_json=as_json) for name in project.services})
+    services = Keyed({name: _service(project, name, shown) for name in project.services})
     found["services"] = services
-    for section in ("networks", "volumes", "secrets", "configs", "models"):
-        entries = _section(project, root, section, services, as_json=as_json)
-        if entries and not (section == "models" and as_json):
+    for section in _SINGULAR:
+        entries = _section(project, root, section, services, shown)
+        if entries and not (section == "models" and shown.as_json):
             found[section] = entries
     found.update((key, _keyed(value)) for key, value in sorted(project.extensions.items()))
-    return dict(sorted(found.items())) if as_json else found
+    return dict(sorted(found.items())) if shown.as_json else found
+
+
+def raw(project: Project, shown: Shown) -> dict[str, Data]:
+    """The tree itself with its keys sorted; templates and values are as they were written."""
+    found: dict[str, Data] = plain(project.tree) if project.tree else {}  # type: ignore[assignment]
+    found["name"] = project.name
+    for section in ("networks", "volumes", "secrets", "configs") if shown.is_normal else ():
+        if found.get(section):
+            found[section] = {
+                key: _named(dict(entry or {}), key, project.name)
+                for key, entry in found[section].items()
+            }  # fmt: skip
+    keyed: dict[str, Data] = _keyed(found)
+    return keyed
 
 
 def _keyed(value: Data) -> Data:
@@ -41,14 +69,14 @@ def _keyed(value: Data) -> Data:
     return [_keyed(child) for child in value] if isinstance(value, list) else value
 
 
-def _service(project: Project, name: str, *, as_json: bool) -> dict[str, Data]:
+def _service(project: Project, name: str, shown: Shown) -> dict[str, Data]:
     node = project.tree.get("services", name) if project.tree else None
     raw: dict[str, Data] = plain(node) if node else {}  # type: ignore[assignment]
     raw = dict(raw or {})
     if project.services[name].scale != 1 or "scale" in raw:
         _with_scale(raw, project.services[name].scale)
     fields = _struct(raw, "service", keep=_POINTERS)
-    if as_json:
+    if shown.as_json:
         fields = {key: fields.get(key) for key in _ORDER["service"]
                   if key in fields or key in ("command", "entrypoint")}  # fmt: skip
         for key in ("resources", "placement") if "deploy" in fields else ():
@@ -86,20 +114,20 @@ _POINTERS = frozenset({
 
 
 def _section(
-    project: Project, root: Node, section: str, services: dict[str, Data], *, as_json: bool
+    project: Project, root: Node, section: str, services: dict[str, Data], shown: Shown
 ) -> dict[str, Data]:
     node = root.get(section)
     raw: dict[str, Data] = plain(node) if node else {}  # type: ignore[assignment]
     used = _used(services, section)
     found = Keyed()
     for key in raw or ():
-        if key not in used and section != "models":
+        if key not in used and not shown.all_resources:
             continue
         entry = dict(raw[key] or {})
-        if section != "models":
+        if section != "models" and shown.is_normal:
             entry = _named(entry, key, project.name)
         fields = _struct(entry, _SINGULAR[section], keep=_SWITCHES)
-        if section == "networks" and as_json:
+        if section == "networks" and shown.as_json:
             fields.setdefault("ipam", {})
             fields = {key: fields[key] for key in _ORDER["network"] if key in fields}
         found[key] = fields

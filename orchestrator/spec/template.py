@@ -8,7 +8,7 @@ affair.  Knows neither files nor trees.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 Lookup = Callable[[str], str | None]
 
@@ -56,6 +56,40 @@ def _expand(text: str, lookup: Lookup, missing: Callable[[str], None], depth: in
             start = dollar + (2 if after == "$" else 1)
     parts.append(text[start:])
     return "".join(parts)
+
+
+def uses(text: str, depth: int = 0) -> Iterator[tuple[str, str, str]]:
+    """Every variable as (name, operator, word), those in a word behind the one it belongs to.
+    Raises TemplateError."""
+    if depth > DEEPEST:
+        raise TemplateError(f"variables are nested deeper than {DEEPEST}")
+    start = 0
+    while (dollar := text.find("$", start)) >= 0:
+        after = text[dollar + 1 : dollar + 2]
+        if after == "{":
+            end = _closing(text, dollar + 1)
+            found = split(text[dollar + 2 : end])
+            yield found
+            yield from uses(found[2], depth + 1)
+            start = end + 1
+        elif after in _NAME_START:
+            start = name_end(text, dollar + 1)
+            yield text[dollar + 1 : start], "", ""
+        else:
+            start = dollar + (2 if after == "$" else 1)
+
+
+def braced(text: str) -> Iterator[tuple[int, int]]:
+    """Where each `${…}` begins and ends; one that is never closed is none."""
+    start = 0
+    while (dollar := text.find("$", start)) >= 0:
+        start = dollar + (2 if text[dollar + 1 : dollar + 2] == "$" else 1)
+        if text[dollar + 1 : dollar + 2] == "{":
+            try:
+                start = _closing(text, dollar + 1) + 1
+            except TemplateError:
+                return
+            yield dollar, start
 
 
 def name_end(text: str, start: int) -> int:

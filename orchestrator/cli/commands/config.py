@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.grammar import Command, lacking, option, switch
+from orchestrator.cli.grammar import Command, option, switch
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.grammar import Arguments
     from orchestrator.cli.main import Invocation
+    from orchestrator.engine.configuration import Configuration
 
 
 COMMAND = Command(
@@ -20,32 +22,43 @@ COMMAND = Command(
         option("format", "", "yaml or json"),
         option("hash", "", "Print the configuration hash of services, or of all with *"),
         switch("images", "", "Print image names"),
-        lacking("lock-image-digests"),
-        lacking("models"),
+        switch("lock-image-digests", "", "Print an override file that pins images to digests"),
+        switch("models", "", "Print model names"),
         switch("networks", "", "Print network names"),
-        lacking("no-consistency"),
-        lacking("no-env-resolution"),
-        lacking("no-interpolate"),
-        lacking("no-normalize"),
-        lacking("no-path-resolution"),
+        switch("no-consistency", "", "Do not check that the parts fit together"),
+        switch("no-env-resolution", "", "Do not read env_file and label_file"),
+        switch("no-interpolate", "", "Leave variables as they are written"),
+        switch("no-normalize", "", "Leave out what follows from the rest"),
+        switch("no-path-resolution", "", "Leave paths relative"),
         option("output", "o", "Write to this file", metavar="file"),
         switch("profiles", "", "Print profile names"),
         switch("quiet", "q", "Only check"),
-        lacking("resolve-image-digests"),
+        switch("resolve-image-digests", "", "Pin images to the digests of the store"),
         switch("services", "", "Print service names, dependencies first"),
-        lacking("variables"),
+        switch("variables", "", "Print the variables that the files use, with defaults"),
         switch("volumes", "", "Print volume names"),
     ),
 )  # fmt: skip
+NAMES = ("services", "volumes", "networks", "models", "profiles", "images", "variables")
+"""What no env file has a say in: it may be missing."""
+PHASES = {
+    "no-consistency": "consistency", "no-env-resolution": "environment",
+    "no-interpolate": "interpolation", "no-normalize": "normalization",
+    "no-path-resolution": "paths",
+}  # fmt: skip
 
 
 def run(call: Invocation) -> int:
     """Print one aspect, or everything."""
     args = call.args
-    model = call.project.model
-    for message in model.warnings:
+    seen = call.project.configuration(
+        services=args.operands, skip=_skipped(call),
+        all_resources=call.root.has("all-resources"),
+        pinned=args.has("resolve-image-digests") or args.has("lock-image-digests"),
+    )  # fmt: skip
+    text = _text(seen, args)
+    for message in seen.warnings:
         call.out.warn(message)
-    text = _text(call)
     if args.has("quiet"):
         return 0
     path = args.text("output")
@@ -60,36 +73,52 @@ def run(call: Invocation) -> int:
     return 0
 
 
-def _text(call: Invocation) -> str:
-    args, project = call.args, call.project
-    model = project.model
-    if args.has("services"):
-        return _lines(project.ordered_services())
-    if args.has("volumes"):
-        return _lines(sorted(model.volumes))
-    if args.has("networks"):
-        return _lines(sorted(model.networks))
-    if args.has("images"):
-        return _lines(sorted({service.image for service in model.services.values()}))
-    if args.has("profiles"):
-        every = (*model.services.values(), *model.disabled.values())
-        return _lines(sorted({profile for service in every for profile in service.profiles}))
-    if args.has("environment"):
-        return _lines(f"{name}={value}" for name, value in project.variables().items())
+def _skipped(call: Invocation) -> set[str]:
+    skipped = {phase for flag, phase in PHASES.items() if call.args.has(flag)}
+    if call.is_compatible:
+        skipped.add("normalization")
+    if any(call.args.has(flag) for flag in NAMES):
+        skipped.add("environment")
+    return skipped
+
+
+def _text(seen: Configuration, args: Arguments) -> str:
+    """The first aspect that is asked for, in the order of docker compose."""
+    names: dict[str, Callable[[], Iterable[str]]] = {
+        "services": seen.services, "volumes": seen.volumes, "networks": seen.networks,
+        "models": seen.models,
+    }  # fmt: skip
+    for flag, found in names.items():
+        if args.has(flag):
+            return _lines(found())
     wanted = args.text("hash")
     if wanted is not None:
-        return _lines(_hashes(call, wanted))
-    return project.config(format=args.text("format") or "yaml", services=args.operands)
+        named = None if wanted == "*" else wanted.split(",")
+        return _lines(f"{name} {value}" for name, value in seen.hashes(named).items())
+    if args.has("profiles"):
+        return _lines(seen.profiles())
+    if args.has("images"):
+        return _lines(seen.images())
+    if args.has("variables"):
+        return _variables(seen, args.text("format") or "table")
+    if args.has("environment"):
+        return _lines(f"{name}={value}" for name, value in seen.environment().items())
+    format = args.text("format") or "yaml"
+    return seen.lock(format) if args.has("lock-image-digests") else seen.text(format)
+
+
+def _variables(seen: Configuration, format: str) -> str:
+    if format != "table":
+        return seen.variables_text(format)
+    from orchestrator.cli.table import table
+
+    head = ("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")
+    rows = [
+        (v.name, "true" if v.required else "false", v.default, v.alternate)
+        for v in seen.variables().values()
+    ]
+    return _lines(table(head, rows, least=20))
 
 
 def _lines(words: Iterable[str]) -> str:
     return "".join(f"{word}\n" for word in words)
-
-
-def _hashes(call: Invocation, wanted: str) -> list[str]:
-    known = call.project.hashes()
-    names = sorted(call.project.model.services) if wanted == "*" else wanted.split(",")
-    for name in names:
-        if name not in known:
-            raise UsageError(f"no such service: {name}")
-    return [f"{name} {known[name]}" for name in names]
