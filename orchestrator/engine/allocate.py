@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from orchestrator import names
-from orchestrator.engine.resolve import Attachment, spot
+from orchestrator.engine.places import spot
+from orchestrator.engine.resolve import Attachment
 from orchestrator.errors import NetworkError, SpecError
 from orchestrator.network import ipam
 from orchestrator.plan import resources

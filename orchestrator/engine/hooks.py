@@ -43,7 +43,8 @@ def before_start(
 def _before_start(
     service: Service, number: int, image: ImageFacts, *, project: Project
 ) -> runtime.Hook:
-    from orchestrator.engine.resolve import environment, spot
+    from orchestrator.engine.places import spot
+    from orchestrator.engine.resolve import environment
 
     hook, config = service.pre_start[number], image.config
     argv = config.entrypoint + (config.command if hook.command is None else hook.command)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.engine.resolve import spot
+from orchestrator.engine.places import spot
 from orchestrator.errors import SpecError, StateError
 from orchestrator.runtime.spec import File
 from orchestrator.state import material

@@ -90,11 +90,13 @@ def _mount(volume: VolumeMount, *, layout: Layout, name: str | None, origin: str
     if volume.type == "bind":
         return Mount(
             type="bind", target=volume.target, source=volume.source, read_only=volume.read_only,
-            create_source=may_create_source(volume), propagation=volume.propagation, origin=origin,
+            create_source=may_create_source(volume), propagation=volume.propagation,
+            recursive=volume.recursive, origin=origin,
         )  # fmt: skip
     return Mount(
         type="volume", target=volume.target, source=layout.volume_data(name or ""),
-        read_only=volume.read_only, populate=not volume.nocopy, origin=origin,
+        read_only=volume.read_only, populate=not volume.nocopy and not volume.subpath,
+        subpath=volume.subpath or "", origin=origin,
     )  # fmt: skip
 
 

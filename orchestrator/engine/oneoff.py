@@ -16,6 +16,7 @@ from orchestrator.engine import (
     allocate,
     executable,
     images,
+    machine,
     material,
     preflight,
     reconcile,
@@ -192,6 +193,7 @@ def run(
         executable.check(chosen, made.images[chosen.name], project=made.project,
                          is_from_file=not options.command and options.entrypoint is None)
         preflight.check_bind_sources(planned.project, [chosen.name])
+        machine.check(planned.project, [chosen.name])
         wanted_ports = ports(chosen, project=made.project)
         preflight.check_ports([(f"{chosen.name} (run)", wanted_ports)])
         made.contents.keep(planned.project, [chosen.name])
@@ -200,7 +202,7 @@ def run(
 
 def _draft(workspace: Workspace, name: str, options: RunOptions) -> tuple[Draft, Service]:
     contents = material.Contents(workspace.runnable, workspace.layout)
-    project = contents.digested(workspace.runnable)
+    project = machine.digested(contents.digested(workspace.runnable))
     if name not in project.services and name not in project.disabled:
         raise UsageError(f"no such service: {name}",
                          hint="declared are: " + ", ".join(sorted(project.services)))  # fmt: skip
@@ -245,7 +247,8 @@ def _start(
     extra = [allocate.Wanted(service=service, lease=id_)]
     jobs, allocation = reconcile.prepare_with(change, made, extra=extra)
     context = translate.Context(project=made.project, observed=made.observed, images=made.images,
-                                layout=change.layout)  # fmt: skip
+                                layout=change.layout,
+                                assets=machine.gather(made.project, [service.name]))  # fmt: skip
     record, _ = translate.container(
         service, identity, context=context, allocation=allocation, lease=id_, inherited={},
         use_aliases=options.use_aliases,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.engine.mounting import driver_opts, looks_like_a_file, may_create_source
-from orchestrator.engine.resolve import spot
+from orchestrator.engine.places import spot
 from orchestrator.errors import NetworkError, PortInUseError, SpecError
 from orchestrator.linux import procfs
 from orchestrator.runtime.spec import PublishedPort

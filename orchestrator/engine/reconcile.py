@@ -16,6 +16,8 @@ from orchestrator.engine import (
     allocate,
     executable,
     images,
+    isolation,
+    machine,
     material,
     preflight,
     submit,
@@ -61,7 +63,7 @@ class Draft:
 def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) -> Draft:
     """The plan of `up`.  ImageNotFoundError and SpecError before anything is touched."""
     contents = material.Contents(workspace.runnable, workspace.layout)
-    project = contents.digested(with_scale(workspace.runnable, policy))
+    project = machine.digested(contents.digested(with_scale(workspace.runnable, policy)))
     selected = select(project, policy.services, with_dependencies=policy.with_dependencies)
     found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
     observed = workspace.observe()
@@ -183,6 +185,8 @@ def prepare_with(
         check(made.project.services[name], made.images[name].config, project=made.project)
         executable.check(made.project.services[name], made.images[name], project=made.project)
     preflight.check_bind_sources(made.project, created)
+    machine.check(made.project, created)
+    assets = machine.gather(made.project, created)
     volumes = [n.action.key for n in made.plan if isinstance(n.action, actions.CreateVolume)]
     preflight.check_volumes(made.project, volumes)
     _check_ports(made, creating, starting)
@@ -195,7 +199,8 @@ def prepare_with(
         command=f"pcompose {change.command}",
     )  # fmt: skip
     context = translate.Context(project=made.project, observed=made.observed,
-                                images=made.images, layout=change.layout)  # fmt: skip
+                                images=made.images, layout=change.layout,
+                                assets=assets)  # fmt: skip
     return translate.translate(made.plan, context, allocation), allocation
 
 
@@ -207,7 +212,8 @@ def _routes() -> list[IPv4Network]:
 
 def announce(made: Draft, sink: Sink) -> None:
     """Warnings of the file and the plan, what stays as it is, and why something is made again."""
-    for message in (*made.project.warnings, *made.plan.warnings):
+    ignored = [text for s in made.selected.services.values() for text in isolation.warnings(s)]
+    for message in (*made.project.warnings, *made.plan.warnings, *ignored):
         sink(Warned(message=message))
     for name in made.plan.unchanged:
         sink(Progress(kind="Container", name=name, text="Running", status="Done", time=time.time()))

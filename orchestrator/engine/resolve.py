@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator import names
-from orchestrator.engine import hooks
+from orchestrator.engine import hooks, isolation, limits
+from orchestrator.engine.isolation import Assets
 from orchestrator.engine.mounting import Mounting
-from orchestrator.errors import SpecError
+from orchestrator.engine.places import fault, near
 from orchestrator.image.config import ImageConfig
 from orchestrator.linux import caps
 from orchestrator.runtime import spec as runtime
@@ -68,11 +69,12 @@ def resolve(
     service: Service, *, project: Project, identity: Identity, image: ImageFacts,
     mounting: Mounting, attachments: Sequence[Attachment], layout: Layout,
     labels: Mapping[str, str], use_aliases: bool = True, files: tuple[runtime.File, ...] = (),
-    hook_images: Mapping[int, ImageFacts] = _NO_IMAGES,
+    hook_images: Mapping[int, ImageFacts] = _NO_IMAGES, assets: Assets = isolation.NO_ASSETS,
 ) -> runtime.ContainerSpec:  # fmt: skip
     """The whole container.  SpecError with the place where the service contradicts the image."""
     config = image.config
-    hostname = service.hostname or names.short(identity.id)
+    hostname = hostname_of(service, identity)
+    security = isolation.security(service, project=project)
     policy, retries = restart_policy(service.restart)
     logging = _log_limits(service, project)
     return runtime.ContainerSpec(
@@ -84,14 +86,14 @@ def resolve(
         oneoff=identity.oneoff,
         remove_on_exit=identity.remove_on_exit,
         argv=argv(service, config, project=project),
-        environment=environment(service, config, hostname=hostname),
+        environment={**assets.environment, **environment(service, config, hostname=hostname)},
         cwd=service.working_dir or config.working_dir or "/",
         user=service.user or config.user,
-        group_add=service.group_add,
+        group_add=(*service.group_add, *assets.groups),
         hostname=hostname,
         domainname=service.domainname or "",
         rootfs=_rootfs(image, project=project.name, id_=identity.id, layout=layout),
-        mounts=mounting.mounts,
+        mounts=(*mounting.mounts, *assets.mounts),
         files=files,
         read_only=service.read_only,
         shm_size=service.shm_size or 64 << 20,
@@ -99,9 +101,22 @@ def resolve(
         tty=service.tty,
         stdin_open=service.stdin_open,
         capabilities=capabilities(service, project=project),
-        rlimits=tuple((u.name, u.soft, u.hard) for u in service.ulimits),
+        privileged=service.privileged,
+        seccomp=security.seccomp,
+        seccomp_profile=assets.seccomp_profile,
+        no_new_privileges=security.no_new_privileges,
+        apparmor=security.apparmor,
+        selinux_label=security.selinux_label,
+        masked_paths=security.masked_paths and not service.privileged,
+        namespaces=isolation.namespaces(service, project=project),
+        sysctls=isolation.sysctls(service, project=project),
+        devices=isolation.devices(service, assets, project=project),
+        device_rules=isolation.device_rules(service, project=project),
+        annotations=service.annotations,
+        rlimits=limits.rlimits(service, project=project),
         oom_score_adj=service.oom_score_adj,
-        resources=_resources(service),
+        resources=limits.resources(service, project=project),
+        cgroup_parent=limits.cgroup_parent(service, project=project),
         endpoints=endpoints(service, identity, attachments, use_aliases=use_aliases),
         hosts=service.extra_hosts,
         dns=service.dns,
@@ -128,6 +143,14 @@ def check(service: Service, config: ImageConfig, *, project: Project) -> None:
     """SpecError for whatever `resolve` would refuse, before anything has been decided."""
     argv(service, config, project=project)
     capabilities(service, project=project)
+    isolation.check_network_mode(service, project=project)
+    isolation.security(service, project=project)
+    isolation.sysctls(service, project=project)
+    isolation.devices(service, isolation.NO_ASSETS, project=project)
+    isolation.device_rules(service, project=project)
+    limits.resources(service, project=project)
+    limits.rlimits(service, project=project)
+    limits.cgroup_parent(service, project=project)
     _stop_signal(service, config, project=project)
     _log_limits(service, project)
 
@@ -139,7 +162,7 @@ def argv(service: Service, config: ImageConfig, *, project: Project) -> tuple[st
     else:
         words = config.entrypoint + (config.command if service.command is None else service.command)
     if not words:
-        raise _fault(project, service, "command",
+        raise fault(project, service, "command",
                      f"service {service.name} has no command: image {service.image} sets none",
                      hint="add `command:` to the service")  # fmt: skip
     return words
@@ -153,7 +176,7 @@ def command_key(service: Service) -> str:
 def environment(service: Service, config: ImageConfig, *, hostname: str) -> dict[str, str]:
     """Defaults, then the image's variables, then the service's; a name without a value takes the
     image's variable away."""
-    found = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    found = {"PATH": DEFAULT_PATH, **({"HOSTNAME": hostname} if hostname else {})}
     if service.tty:
         found["TERM"] = "xterm"
     found.update(config.env)
@@ -173,23 +196,23 @@ def _rootfs(image: ImageFacts, *, project: str, id_: str, layout: Layout) -> run
     )  # fmt: skip
 
 
-def _positive(value: int | None) -> int | None:
-    return value if value is not None and value > 0 else None
-
-
-def _resources(service: Service) -> runtime.Resources:
-    return runtime.Resources(
-        memory=_positive(service.mem_limit), cpus=service.cpus or None,
-        pids=_positive(service.pids_limit),
-    )  # fmt: skip
+def hostname_of(service: Service, identity: Identity) -> str:
+    """The short id where nothing is said; empty: the machine's own name."""
+    if service.hostname:
+        return service.hostname
+    if service.network_mode == "host" or service.uts == "host":
+        return ""
+    return names.short(identity.id)
 
 
 def capabilities(service: Service, *, project: Project) -> tuple[str, ...]:
     """The default set with `cap_add` and `cap_drop`, as Docker reads them: `ALL` to add means all
-    but the dropped ones, `ALL` to drop means only the added ones."""
+    but the dropped ones, `ALL` to drop means only the added ones; `privileged` is all of them."""
     added = _capability_names(service, "cap_add", service.cap_add, project)
     dropped = _capability_names(service, "cap_drop", service.cap_drop, project)
-    if "ALL" in added:
+    if service.privileged:
+        kept = set(caps.NAMES)
+    elif "ALL" in added:
         kept = set(caps.NAMES) - dropped
     elif "ALL" in dropped:
         kept = added
@@ -207,17 +230,10 @@ def _capability_names(
         if name != "ALL" and not name.startswith("CAP_"):
             name = f"CAP_{name}"
         if name != "ALL" and name not in caps.NAMES:
-            raise _fault(project, service, key, f"unknown capability {word!r}", item=number,
-                         hint=_near(name, caps.NAMES))  # fmt: skip
+            raise fault(project, service, key, f"unknown capability {word!r}", item=number,
+                         hint=near(name, caps.NAMES))  # fmt: skip
         found.add(name)
     return found
-
-
-def _near(word: str, choices: Sequence[str]) -> str | None:
-    from difflib import get_close_matches
-
-    found = get_close_matches(word, choices, n=1)
-    return f"did you mean {found[0]}?" if found else None
 
 
 def restart_policy(text: str) -> tuple[RestartPolicy, int]:
@@ -256,8 +272,9 @@ def healthcheck(
 
 
 def ports(service: Service, *, project: Project) -> tuple[runtime.PublishedPort, ...]:
-    """The published ports; an open host port is 0, 0."""
-    return tuple(
+    """The published ports; an open host port is 0, 0.  With the machine's own network the container
+    listens there itself."""
+    return () if service.network_mode == "host" else tuple(
         _port(port, project.where("services", service.name, "ports", number))
         for number, port in enumerate(service.ports) if port.protocol != "sctp"
     )  # fmt: skip
@@ -306,7 +323,7 @@ def _stop_signal(service: Service, config: ImageConfig, *, project: Project) -> 
     text = service.stop_signal or config.stop_signal or "SIGTERM"
     name = signal_name(text)
     if name is None:
-        raise _fault(project, service, "stop_signal", f"unknown signal {text!r}")
+        raise fault(project, service, "stop_signal", f"unknown signal {text!r}")
     return name
 
 
@@ -347,7 +364,7 @@ def _log_limits(service: Service, project: Project) -> tuple[int, int]:
 
 def _bad_log_option(project: Project, service: Service, key: str) -> int:
     value = service.logging.options[key] if service.logging is not None else ""
-    raise _fault(project, service, "logging", f"bad {key} {value!r} of service {service.name}")
+    raise fault(project, service, "logging", f"bad {key} {value!r} of service {service.name}")
 
 
 def _size(text: str) -> int:
@@ -363,20 +380,3 @@ def _size(text: str) -> int:
 
 
 _LOG_DEFAULT = (20 << 20, 3)
-
-
-def _fault(
-    project: Project, service: Service, key: str, message: str, *, item: int | None = None,
-    hint: str | None = None,
-) -> SpecError:  # fmt: skip
-    path: tuple[str | int, ...] = ("services", service.name, key)
-    where = spot(project, *path, *(() if item is None else (item,)))
-    return SpecError(message, hint=hint, where=where)
-
-
-def spot(project: Project, *path: str | int) -> str:
-    """`compose.yaml:14:5`, relative to the project's directory; empty where nothing is known."""
-    mark = project.mark(*path)
-    if mark is None:
-        return ""
-    return str(mark).removeprefix(project.working_dir.rstrip("/") + "/")

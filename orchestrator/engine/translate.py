@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from orchestrator import __version__, names
 from orchestrator.engine import images, material
 from orchestrator.engine.allocate import Allocation, Wanted
+from orchestrator.engine.isolation import NO_ASSETS, Assets
 from orchestrator.engine.mounting import driver_opts, mounting
 from orchestrator.engine.resolve import Identity, resolve
 from orchestrator.image.store import Image
@@ -36,6 +37,8 @@ class Context:
     images: Mapping[str, Image]
     layout: Layout
     one_off: Service | None = None
+    assets: Mapping[str, Assets] = field(default_factory=dict)
+    """What was read of this machine for a service."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,6 +120,7 @@ def container(
         attachments=allocation.attachments.get(lease, ()), layout=context.layout, labels=labels,
         use_aliases=use_aliases,
         files=material.files(service, project=project, layout=context.layout),
+        assets=context.assets.get(service.name, NO_ASSETS),
     )  # fmt: skip
     record = ContainerRecord(
         id=identity.id, name=identity.name, project=project.name, service=service.name,

@@ -176,7 +176,7 @@ def _service(name: str, raw: Raw) -> Service:
         if found.get(key, 0) < 0:
             del found[key]  # -1: no limit
     if not found.get("networks"):
-        alone = raw.get("network_mode") or raw.get("provider")
+        alone = raw.get("network_mode") not in (None, "", "bridge") or raw.get("provider")
         found["networks"] = {} if alone else {"default": ServiceNetwork(network="default")}
     found = {key: value for key, value in found.items() if value is not None}
     return Service(name=name, **{"image": "", **found})

@@ -143,6 +143,9 @@ class Service:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
+    seccomp_digest: str = ""
+    """Of the profile `security_opt` names, once `engine.machine` has read it; so it is part of the
+    hash."""
     read_only: bool = False
     userns_mode: str | None = None
     pid: str | None = None

@@ -25,8 +25,8 @@ _MOUNT: Keys = {
     "type": frozenset({"bind", "volume", "tmpfs"}), "source": _TEXT, "target": _TEXT,
     "read_only": _TEXT,
     "bind": {"propagation": _TEXT, "create_host_path": _TEXT, "selinux": _TEXT,
-             "recursive": frozenset({"enabled"})},
-    "volume": {"nocopy": _TEXT, "labels": _TEXT},
+             "recursive": _TEXT},
+    "volume": {"nocopy": _TEXT, "labels": _TEXT, "subpath": _TEXT},
     "tmpfs": {"size": _TEXT, "mode": _TEXT},
     "image": {},
 }  # fmt: skip
@@ -38,7 +38,11 @@ SERVICE: Keys = {
          "stdin_open", "attach", "read_only", "restart", "stop_signal", "stop_grace_period",
          "scale", "profiles", "depends_on", "healthcheck", "cap_add", "cap_drop", "cpus",
          "mem_limit", "pids_limit", "shm_size", "oom_score_adj", "ulimits", "tmpfs", "expose",
-         "extra_hosts", "dns", "dns_opt", "dns_search", "secrets", "configs", "extends",
+         "extra_hosts", "dns", "dns_opt", "dns_search", "secrets", "configs", "annotations",
+         "blkio_config", "cgroup", "cgroup_parent", "cpu_period", "cpu_quota", "cpu_rt_period",
+         "cpu_rt_runtime", "cpu_shares", "cpuset", "device_cgroup_rules", "devices", "ipc",
+         "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "oom_kill_disable",
+         "pid", "privileged", "security_opt", "sysctls", "userns_mode", "uts", "extends",
          "label_file"), _TEXT),
     "pull_policy": frozenset({"missing", "never"}), "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
@@ -51,7 +55,8 @@ SERVICE: Keys = {
     "logging": {"driver": frozenset({"json-file", "local"}),
                 "options": {"max-size": _TEXT, "max-file": _TEXT}},
     "deploy": {"replicas": _TEXT, "resources": {
-        "limits": {"cpus": _TEXT, "memory": _TEXT, "pids": _TEXT}, "reservations": {}}},
+        "limits": {"cpus": _TEXT, "memory": _TEXT, "pids": _TEXT},
+        "reservations": {"memory": _TEXT}}},
 }  # fmt: skip
 NETWORK: Keys = {
     "name": _TEXT, "driver": frozenset({"bridge"}), "internal": _TEXT, "external": _TEXT,
@@ -103,17 +108,13 @@ _LATER = ""
 _STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
     **{f"services.*.{key}": _LATER for key in (
-        "annotations", "blkio_config", "build", "cgroup", "cgroup_parent", "cpu_period",
-        "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "develop",
-        "device_cgroup_rules", "devices", "external_links", "gpus", "ipc",
-        "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models",
-        "network_mode", "oom_kill_disable", "pid", "platform", "privileged", "provider",
-        "runtime", "security_opt", "storage_opt",
-        "sysctls", "use_api_socket", "userns_mode", "uts", "volumes_from",
-        "deploy.resources.reservations.memory", "deploy.resources.reservations.devices",
+        "build", "develop", "external_links", "gpus", "links", "mac_address", "models",
+        "platform", "provider", "storage_opt", "use_api_socket", "volumes_from",
+        "deploy.resources.reservations.devices",
         "deploy.restart_policy", "networks.*.driver_opts", "networks.*.gw_priority",
         "networks.*.interface_name", "networks.*.ipv6_address", "networks.*.link_local_ips",
-        "volumes.*.image.subpath", "volumes.*.volume.subpath", "pre_start.*.per_replica")},
+        "volumes.*.image.subpath", "pre_start.*.per_replica")},
+    "services.*.runtime": "there is one runtime here, our own",
     **{f"networks.*.{key}": _LATER for key in (
         "driver_opts", "enable_ipv6", "ipam.config.*.aux_addresses")},
     **{f"secrets.*.{key}": _STORE for key in ("driver", "driver_opts", "template_driver")},

@@ -17,6 +17,7 @@ from orchestrator.runtime.launch import Stdio as Streams
 from orchestrator.runtime.launch import launch_error, launch_request
 from orchestrator.runtime.process import Process
 from orchestrator.state import volumes
+from orchestrator.supervisor import peers
 from orchestrator.supervisor.link import KeeperLost
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _request(lane: Lane, streams: Streams) -> dict[str, Any]:
         log_dir=layout.container_log(project.name, lane.id),
         exit_path=layout.container_exit(project.name, lane.id), hierarchy=project.hierarchy,
         # Always: the pid is written down before the command runs, so that no crash can lose it.
-        wait_for_network=True, stdio=streams,
+        wait_for_network=True, stdio=streams, peers=peers.peers(project, lane.spec),
     )  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from orchestrator.errors import NetworkError, StateError
 from orchestrator.network import bridge, dns, endpoint, files, waiting
 from orchestrator.network.nametable import NameTable
 from orchestrator.network.ports import Publisher
+from orchestrator.runtime import isolation
 from orchestrator.state import observe, store
 from orchestrator.state.records import ContainerRecord, NetworkRecord
-from orchestrator.supervisor import faults
+from orchestrator.supervisor import faults, peers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -104,11 +105,20 @@ class Services:
     # -- one container
 
     def files(self, spec: ContainerSpec) -> dict[str, str]:
-        """What is bound over /etc/hosts, /etc/resolv.conf and /etc/hostname: name -> text."""
+        """What is bound over /etc/hosts, /etc/resolv.conf and /etc/hostname: name -> text.  With
+        the network of another comes what that has there."""
+        network = spec.namespaces.network
+        if network == "host":
+            return _files_of_host(spec)
+        if not isolation.is_own(network):
+            record, _ = peers.find(self._project, spec, "network", network)
+            run_dir = self._project.layout.container_run(record.project, record.id)
+            return {name: _text(f"{run_dir}/{name}") for name in ("hosts", "resolv.conf")} | {
+                "hostname": files.hostname_file(spec.hostname)}  # fmt: skip
         gateway = next((e.gateway for e in spec.endpoints if e.gateway), None)
         hosts = files.hosts_file(
-            hostname=spec.hostname, domainname=spec.domainname, extra_hosts=spec.hosts,
-            addresses=[e.address for e in spec.endpoints], gateway=gateway,
+            hostname=spec.hostname or os.uname().nodename, domainname=spec.domainname,
+            extra_hosts=spec.hosts, addresses=[e.address for e in spec.endpoints], gateway=gateway,
         )  # fmt: skip
         servers = [endpoint.DNS_ADDRESS] if spec.endpoints else list(_upstreams(spec)())
         return {
@@ -117,7 +127,7 @@ class Services:
                 nameservers=servers, search=spec.dns_search or _host_search(),
                 options=spec.dns_opt,
             ),
-            "hostname": files.hostname_file(spec.hostname),
+            "hostname": files.hostname_file(spec.hostname or os.uname().nodename),
         }  # fmt: skip
 
     def publish(self, spec: ContainerSpec) -> list[dict[str, Any]]:
@@ -139,7 +149,10 @@ class Services:
 
     def attach(self, spec: ContainerSpec, pid: int) -> None:
         """Interfaces, DNS and names for a process that waits; from here on it is served."""
-        sockets = endpoint.attach(pid, spec.endpoints, container=spec.id, dns=bool(spec.endpoints))
+        sockets: list[socket.socket] = []
+        if isolation.is_own(spec.namespaces.network):
+            sockets = endpoint.attach(pid, spec.endpoints, container=spec.id,
+                                      dns=bool(spec.endpoints))  # fmt: skip
         self._serve(spec, sockets)
         self.store_again(spec.id)
 
@@ -273,11 +286,28 @@ def _upstreams(spec: ContainerSpec) -> Callable[[], Sequence[str]]:
 
 
 def _host_search() -> list[str]:
+    return files.search_domains(_text("/etc/resolv.conf"))
+
+
+def _files_of_host(spec: ContainerSpec) -> dict[str, str]:
+    """With the machine's own network go its names, and what the file adds."""
+    extra = "".join(f"{'127.0.0.1' if address == 'host-gateway' else address}\t{name}\n"
+                    for name, address in spec.hosts)  # fmt: skip
+    resolv_conf = _text("/etc/resolv.conf")
+    if spec.dns or spec.dns_search or spec.dns_opt:
+        resolv_conf = files.resolv_conf(
+            nameservers=spec.dns or files.nameservers(resolv_conf),
+            search=spec.dns_search or files.search_domains(resolv_conf), options=spec.dns_opt)
+    return {"hosts": _text("/etc/hosts") + extra, "resolv.conf": resolv_conf,
+            "hostname": files.hostname_file(spec.hostname or os.uname().nodename)}
+
+
+def _text(path: str) -> str:
     try:
-        with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
-            return files.search_domains(file.read())
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
     except OSError:
-        return []
+        return ""
 
 
 def _socket(fd: int) -> socket.socket:

@@ -93,10 +93,7 @@ UNSUPPORTED = """
       a:
         image: i
         build: .
-        privileged: true
-        devices: [/dev/null]
-        network_mode: host
-        deploy: {mode: global, resources: {reservations: {memory: 1g}}}
+        deploy: {mode: global}
         logging: {driver: syslog}
         ports: [{target: 1, protocol: sctp}]
         volumes: [{type: image, source: i, target: /i}]
@@ -107,9 +104,7 @@ UNSUPPORTED = """
     configs: {c: {content: x, template_driver: y}}
 """
 NAMED = [
-    "services.a.build", "services.a.privileged", "services.a.devices", "services.a.network_mode",
-    "services.a.deploy.resources.reservations.memory",
-    "services.a.logging.driver: syslog", "services.a.ports.0.protocol: sctp",
+    "services.a.build", "services.a.logging.driver: syslog", "services.a.ports.0.protocol: sctp",
     "services.a.volumes.0.type: image", "services.a.pull_policy: always",
     "networks.n.driver: macvlan", "networks.n.enable_ipv6", "volumes.v.driver: other",
     "secrets.s.driver", "configs.c.template_driver",
