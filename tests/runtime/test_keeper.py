@@ -243,7 +243,7 @@ def test_a_terminal_is_handed_over(kept: Kept) -> None:
     kept.pids["web"] = (cloned["pid"], cloned["start_time"])
     _, (master,) = kept.event_with_fds("started")
     os.write(master, b"word\n")
-    text = read_fd(master).decode()
+    text = read_fd(master).decode().replace("\r\nword", "", 1)  # its echo, whenever it comes
     assert "/dev/pts/0\r\n0 0\r\ncrw--w----" in text
     assert "got word" in text
     assert kept.exited("web")["exit_code"] == 0
