@@ -146,7 +146,7 @@ def read_json(path: str) -> Any:
 
 def checked(document: Any) -> Config:
     """The document without nulls and unknown keys, valid on its own (nothing was looked up)."""
-    config: Config = check(document, SHAPE, "")
+    config: Config = check(document, SHAPE, "config: ")
     _check_version(config["ociVersion"])
     config.setdefault("linux", {})
     config.setdefault("annotations", {})
@@ -179,14 +179,14 @@ def check_process(process: dict[str, Any]) -> None:
 
 def process_of(document: Any) -> dict[str, Any]:
     """A process.json of `exec --process`, checked."""
-    process: dict[str, Any] = check(document, _PROCESS, "process")
+    process: dict[str, Any] = check(document, _PROCESS, "process: ")
     check_process(process)
     return process
 
 
 def resources_of(document: Any) -> dict[str, Any]:
     """The document of `update --resources`, checked."""
-    resources: dict[str, Any] = check(document, RESOURCES, "resources")
+    resources: dict[str, Any] = check(document, RESOURCES, "resources: ")
     return resources
 
 

@@ -14,6 +14,7 @@ import time
 from orchestrator.linux import cgroupfs, fds, jsontext, procfs
 from orchestrator.runtime.oci import config
 from orchestrator.runtime.oci.faults import OciError, words_of
+from orchestrator.runtime.oci.shapes import Number, Table, check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
     from orchestrator.runtime.oci.config import Config
 
+RECORD = {
+    "pid!": Number(0, 1 << 30), "start_time!": Number(0, 1 << 62), "is_complete!": bool,
+    "creator!": [Number(0, 1 << 62)], "bundle!": str, "annotations!": Table(str),
+    "groups!": Table(str), "made_groups!": [str], "rootfs!": str, "owner!": Number(0, 1 << 32),
+    "created!": str, "own_mount_namespace!": bool,
+}  # fmt: skip
+"""What state.json holds."""
 _LONGEST_ID = 255
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
@@ -146,6 +154,7 @@ class Containers:
             "annotations": document["annotations"], "groups": {}, "made_groups": [],
             "rootfs": os.path.join(bundle, document["root"]["path"]), "owner": os.geteuid(),
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "own_mount_namespace": True,
         })  # fmt: skip
         container.lock()
         write_whole(f"{directory}/config.json", jsontext.encode(document))
@@ -155,13 +164,7 @@ class Containers:
     def open(self, container_id: str) -> Container:
         """A container that exists; OciError if there is none of that id."""
         directory = os.path.join(self.root, check_id(container_id))
-        try:
-            record = config.read_json(f"{directory}/state.json")
-        except OciError:
-            if os.path.lexists(f"{directory}/state.json"):
-                raise
-            raise OciError(f"container {container_id!r} does not exist") from None
-        return Container(directory, container_id, record)
+        return Container(directory, container_id, _read_record(directory, container_id))
 
     def exists(self, container_id: str) -> bool:
         """Whether anything is left of a container of that id; OciError if it is none."""
@@ -172,10 +175,11 @@ class Containers:
         container = self.open(container_id)
         container.lock()
         try:
-            container.record = config.read_json(f"{container.directory}/state.json")
-        except OciError:  # removed while we waited; the lock has made the directory again
-            container.forget()
-            raise OciError(f"container {container_id!r} does not exist") from None
+            container.record = _read_record(container.directory, container_id)
+        except OciError:
+            if not os.path.lexists(f"{container.directory}/state.json"):
+                container.forget()  # removed while we waited: the lock made the directory again
+            raise
         return container
 
     def all(self) -> list[Container]:
@@ -187,6 +191,17 @@ class Containers:
             except OciError:
                 continue
         return found
+
+
+def _read_record(directory: str, container_id: str) -> dict[str, Any]:
+    path = f"{directory}/state.json"
+    try:
+        record: dict[str, Any] = check(config.read_json(path), RECORD, f"{path}: ")
+    except OciError:
+        if os.path.lexists(path):
+            raise
+        raise OciError(f"container {container_id!r} does not exist") from None
+    return record
 
 
 def _listed(directory: str) -> list[str]:

@@ -72,7 +72,6 @@ class Creation:
         self._linux: dict[str, Any] = self._config["linux"]
         self._process: dict[str, Any] | None = self._config.get("process")
         self._group: dict[str, str] = {}
-        self._made_groups: list[str] = []
         self._born: Born | None = None
         self.master = -1
         """With `wishes.terminal`, the terminal's master."""
@@ -128,11 +127,12 @@ class Creation:
         hierarchy = Hierarchy.detect()
         resources = self._linux.get("resources", {})
         self._group = groups.choose(self._linux, container.id, hierarchy)
-        container.record["groups"] = self._group
-        container.record["made_groups"] = self._made_groups
-        container.record["own_mount_namespace"] = "mount" in namespaces.new
-        groups.make(self._group, self._made_groups)
-        container.save()
+        container.record |= {
+            "groups": self._group, "made_groups": groups.missing(self._group),
+            "own_mount_namespace": "mount" in namespaces.new,
+        }  # fmt: skip
+        container.save()  # before anything is made: whoever deletes it has to know
+        groups.make(self._group)
         groups.limit(self._group, resources, hierarchy=hierarchy)
         groups.allow_devices(self._group, resources)
         mounts = Mounts(self._config, bundle=self._wishes.bundle, namespaces=namespaces,

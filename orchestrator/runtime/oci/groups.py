@@ -36,16 +36,21 @@ def choose(linux: dict[str, Any], container_id: str, hierarchy: Hierarchy) -> Gr
     return hierarchy.group_paths("/".join(parts), list(_ALWAYS))
 
 
-def make(group: Group, made: list[str]) -> None:
-    """Make the directories; those that were not there are noted in `made`, parents first, before
-    they are made.  OciError if the group has processes or is frozen."""
+def missing(group: Group) -> list[str]:
+    """The directories that have to be made for it, parents first."""
+    found: list[str] = []
+    for path in sorted(set(group.values())):
+        found += [each for each in _missing(path) if each not in found]
+    return found
+
+
+def make(group: Group) -> None:
+    """Make the directories; OciError if the group has processes or is frozen."""
     try:
         if cgroupfs.processes(group):
             raise OciError(f"the cgroup {_first(group)} has processes already")
         if cgroupfs.is_frozen(group):
             raise OciError(f"the cgroup {_first(group)} is frozen")
-        for path in sorted(set(group.values())):
-            made += [each for each in _missing(path) if each not in made]
         cgroupfs.create(group)
     except OSError as exc:
         raise OciError(f"cannot make the cgroup {words_of(exc)}") from exc

@@ -10,7 +10,7 @@ import os
 import posixpath
 import stat
 
-from orchestrator.linux import syscalls
+from orchestrator.linux import chase, syscalls
 from orchestrator.runtime import filesystem as fs
 from orchestrator.runtime.oci import mounting, mountoptions
 from orchestrator.runtime.oci.faults import OciError, words_of
@@ -45,6 +45,8 @@ class Mounts:
         self._namespaces = namespaces
         self._groups = groups
         self._read_only: list[str] = []
+        self._root_tree = -1
+        self._covered: list[str] = []
         self.opened: list[int] = []
         """Detached mounts, for the child; to be closed here after the clone."""
         self.id_maps: list[tuple[int, list[dict[str, int]], list[dict[str, int]], bool]] = []
@@ -58,9 +60,13 @@ class Mounts:
         steps.append(self._root())
         mounts = self._config.get("mounts", [])
         for index, mount in enumerate(mounts):
-            steps += self._mount(mount, mounts[index + 1:])
+            made = self._mount(mount, mounts[index + 1:])
+            self._make_mount_point(_target(mount), made)
+            steps += made
         if not any(_target(m) == "/dev" and _is_bind(m) for m in mounts):
             steps += self._devices()
+        if "process" in self._config:
+            self._make_mount_point(self._config["process"]["cwd"], [])
         if self._read_only:
             steps.append(mounting.ReadOnly(targets=self._read_only))
         for name in ("maskedPaths", "readonlyPaths"):
@@ -78,6 +84,21 @@ class Mounts:
             os.close(fd)
         self.opened = []
 
+    def _make_mount_point(self, target: str, made: list[Step]) -> None:
+        """In a user namespace the root file system is another's: what is missing in it is made
+        here, unless another mount comes before it."""
+        below_another = any(f"{target}/".startswith(f"{path.rstrip('/')}/")
+                            for path in self._covered)
+        self._covered.append(target)
+        if "user" not in self._namespaces.new or below_another:
+            return
+        directory = not (made and isinstance(made[0], mounting.Tree)
+                         and not stat.S_ISDIR(os.fstat(made[0].tree).st_mode))
+        try:
+            os.close(chase.open_or_make(self._root_tree, target, directory=directory))
+        except OSError as exc:
+            raise OciError(f"cannot make the mount point {target}: {words_of(exc)}") from exc
+
     def _open_tree(self, path: str, *, recursive: bool, what: str) -> int:
         flags = syscalls.OPEN_TREE_CLONE | (syscalls.AT_RECURSIVE if recursive else 0)
         try:
@@ -91,7 +112,7 @@ class Mounts:
         path = os.path.join(self._bundle, self._config["root"]["path"])
         if not os.path.isdir(path):
             raise OciError(f"config: root.path {path} is not a directory")
-        tree = self._open_tree(path, recursive=True, what="the root")
+        tree = self._root_tree = self._open_tree(path, recursive=True, what="the root")
         wanted = self._config["linux"].get("rootfsPropagation", "")
         kind = syscalls.MS_SLAVE if wanted.endswith("slave") else syscalls.MS_PRIVATE
         syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE,

@@ -44,7 +44,8 @@ class Table:
 
 
 def check(value: Any, shape: Shape, where: str) -> Any:
-    """The value without its nulls; OciError that names the place, such as `process.cwd`."""
+    """The value without its nulls; OciError that names the place: `where` is that of the value,
+    `config: ` for a document and `config: process.cwd` for something in it."""
     match shape:
         case dict():
             return _object(value, shape, where)
@@ -73,13 +74,13 @@ def _scalar(value: Any, shape: Any, where: str) -> None:
     elif not isinstance(value, shape):
         raise _misfit(where, "a string" if shape is str else "true or false", value)
     elif shape is str and "\0" in value:
-        raise OciError(f"config: {where} has a null byte")
+        raise OciError(f"{where} has a null byte")
 
 
 def _misfit(where: str, what: str, value: Any) -> OciError:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    return OciError(f"config: {where or 'the document'} must be {what}, not {shown}")
+    return OciError(f"{where.removesuffix(': ')} must be {what}, not {shown}")
 
 
 def _object(value: Any, shape: dict[str, Any], where: str) -> dict[str, Any]:
@@ -88,9 +89,9 @@ def _object(value: Any, shape: dict[str, Any], where: str) -> dict[str, Any]:
     found = {}
     for key, inner in shape.items():
         name = key.rstrip("!")
-        place = f"{where}.{name}" if where else name
+        place = f"{where}{name}" if where.endswith(": ") else f"{where}.{name}"
         if value.get(name) is not None:
             found[name] = check(value[name], inner, place)
         elif key.endswith("!"):
-            raise OciError(f"config: {place} is missing")
+            raise OciError(f"{place} is missing")
     return found

@@ -87,16 +87,19 @@ def _spawn_by_stage(
     steps: Sequence[Step], namespaces: Namespaces, channel: Channel, far: Channel,
     keep: list[int],
 ) -> Born:
+    """The stage talks over a channel of its own: the first process may be quicker to speak than it
+    is to tell its pid."""
+    ours, theirs = (Channel(each) for each in socketpair(AF_UNIX, SOCK_STREAM))
     stage, stage_fd = syscalls.clone_with_pidfd()
     if stage == 0:
         try:
-            _stage(steps, namespaces, far, keep)
+            _stage(steps, namespaces, theirs, far, keep)
         finally:
             os._exit(1)
-    far.close()  # so that its end is seen
+    theirs.close()
     try:
         while True:
-            received = channel.receive()
+            received = ours.receive()
             if received is None:
                 raise OciError("the first process died before it was born")
             message, fds = received
@@ -104,18 +107,20 @@ def _spawn_by_stage(
                 raise OciError(f"cannot {message['step']}: {message['message']}")
             if message["at"] == "map":
                 map_ids(stage, namespaces)
-                channel.send({"op": "go"})
+                ours.send({"op": "go"})
             else:
                 (pidfd,) = fds
                 return Born(message["pid"], pidfd, channel, is_mapped="user" in namespaces.new)
     finally:
+        ours.close()
         syscalls.pidfd_send_signal(stage_fd, 9)
         os.waitpid(stage, 0)
         os.close(stage_fd)
 
 
 def _stage(
-    steps: Sequence[Step], namespaces: Namespaces, channel: Channel, keep: list[int]
+    steps: Sequence[Step], namespaces: Namespaces, talk: Channel, channel: Channel,
+    keep: list[int],
 ) -> None:
     """Never returns: in the stage it ends, in the first process it executes the steps."""
     doing = "join the namespaces"
@@ -126,26 +131,32 @@ def _stage(
         flags = namespaces.clone_flags()
         if "user" in namespaces.new:
             doing = "make the user namespace"
-            syscalls.unshare(syscalls.CLONE_NEWUSER)
-            syscalls.set_dumpable(1)  # else its maps belong to root of the host alone
-            channel.send({"at": "map"})
-            if channel.receive() is None:
-                return
-            become_root()
-            syscalls.set_dumpable(0)
+            _enter_user_namespace(talk)
             flags &= ~syscalls.CLONE_NEWUSER
         if "time" in namespaces.new:
             doing = "make the time namespace"
             syscalls.unshare(FLAGS["time"])
             if namespaces.offsets:
+                syscalls.set_dumpable(1)  # else the file is not ours in a user namespace
                 write("/proc/self/timens_offsets", namespaces.offsets)
+                syscalls.set_dumpable(0)
         doing = "make the namespaces"
         pid, pidfd = syscalls.clone_with_pidfd(flags | syscalls.CLONE_PARENT)
         if pid == 0:
             _become_child(steps, channel, keep)
-        channel.send({"at": "born", "pid": pid}, [pidfd])
-        select.poll().poll()  # until we are ended; the channel is the first process's now
+        talk.send({"at": "born", "pid": pid}, [pidfd])
+        select.poll().poll()  # until we are ended
     except OSError as exc:
-        channel.send({"step": doing, "errno": exc.errno or errno.EIO, "message": words_of(exc)})
+        talk.send({"step": doing, "errno": exc.errno or errno.EIO, "message": words_of(exc)})
     finally:
         os._exit(1)
+
+
+def _enter_user_namespace(talk: Channel) -> None:
+    syscalls.unshare(syscalls.CLONE_NEWUSER)
+    syscalls.set_dumpable(1)  # else its maps belong to root of the host alone
+    talk.send({"at": "map"})
+    if talk.receive() is None:
+        raise OSError(errno.ECANCELED, "the runtime is gone")
+    become_root()
+    syscalls.set_dumpable(0)
