@@ -25,6 +25,14 @@ DIFFERENCES: dict[str, str] = {
     "services.*.gpus": "an unknown key is refused, as everywhere",
     "services.*.ulimits": "the name of a limit has small letters only",
     "networks": "the name of a network has letters, digits and `._-`, as that of a volume",
+    "services.*.networks.*.driver_opts":
+        "`com.docker.network.endpoint.sysctls`; any other option is refused",
+    "networks.*.driver_opts":
+        "`com.docker.network.bridge.` name, enable_icc, enable_ip_masquerade, host_binding_ipv4, "
+        "`com.docker.network.driver.mtu`, `com.docker.network.container_iface_prefix`; any other "
+        "option is refused",
+    "networks.*.enable_ipv6": "a unique local /64 is chosen where no subnet is given",
+    "networks.*.ipam.config": "several subnets of one family work: the next one when one is full",
     "networks.*.ipam.config.*.subnet":
         "without one, a free /24 that overlaps no route of this machine",
     "models": "the name of a model has letters, digits and `._-`",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.inventory import ImageRow, StoredImage
     from orchestrator.engine.listing import ProjectRow
     from orchestrator.engine.logs import LogEntry
+    from orchestrator.engine.networks import NetworkRow
     from orchestrator.engine.oneoff import Run, RunOptions
     from orchestrator.engine.session import Exec
     from orchestrator.engine.upping import Attached
@@ -330,6 +331,63 @@ def remove_stored(section: Literal["secrets", "configs"], name: str) -> bool:
     from orchestrator.engine import material
 
     return material.remove(section, name)
+
+
+def networks() -> list[NetworkRow]:
+    """All networks of this user, by name."""
+    from orchestrator.engine import networks
+
+    return networks.rows()
+
+
+def chosen_networks(names: Sequence[str]) -> list[NetworkRow]:
+    """The named networks; NetworkError where one is not there."""
+    from orchestrator.engine import networks
+
+    return networks.chosen(names)
+
+
+def create_network(
+    name: str, *, internal: bool = False, ipv6: bool = False, subnets: Sequence[str] = (),
+    gateways: Sequence[str] = (), ranges: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None,
+) -> str | None:  # fmt: skip
+    """Make a network for `external: true`; `gateways` and `ranges` belong to the subnets in order.
+    A warning, or None."""
+    from itertools import zip_longest
+
+    from orchestrator.engine import networks
+    from orchestrator.spec.model import IpamPool, Network
+
+    pools = tuple(
+        IpamPool(subnet=subnet, gateway=gateway, ip_range=inner)
+        for subnet, gateway, inner in zip_longest(subnets, gateways, ranges)
+    )
+    return networks.create(Network(
+        key=name, name=name, internal=internal, enable_ipv6=ipv6, ipam=pools,
+        labels=labels or {}, driver_opts=options or {},
+    ))  # fmt: skip
+
+
+def remove_network(name: str) -> None:
+    """Remove a network; NetworkError while a container is on it."""
+    from orchestrator.engine import networks
+
+    networks.remove(name)
+
+
+def prunable_networks() -> list[NetworkRow]:
+    """Networks that no container is on."""
+    from orchestrator.engine import networks
+
+    return networks.prunable()
+
+
+def prune_networks(found: Sequence[NetworkRow]) -> list[str]:
+    """Remove those that still no container is on; names."""
+    from orchestrator.engine import networks
+
+    return networks.prune(found)
 
 
 def volumes() -> list[VolumeRow]:

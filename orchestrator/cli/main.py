@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "load": ("load", "Load images from a docker archive or an OCI layout"),
     "logs": ("logs", "Show the output of containers"),
     "ls": ("ls", "List projects"),
+    "network": ("network", "Networks of this machine, of whatever project"),
     "plan": ("plan", "Show what up would do, and why"),
     "port": ("port", "Print the host address of a published port"),
     "ps": ("ps", "List containers"),

@@ -1,30 +1,30 @@
 """Subnets for networks and addresses for containers, chosen under the machine-wide lock.
 
 A decision is written into the NetworkRecord before the supervisor hears of it, so two projects
-never choose the same.  Addresses are sticky: the lease of a replica outlives its containers.  The
-choosing itself is `network.ipam`, which is pure.
+never choose the same.  Addresses are sticky: the lease of a replica outlives its containers.  What
+a network is made of is `engine.subnets`; the choosing itself is `network.ipam`, which is pure.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
+from typing import Literal
 
-from orchestrator import names
+from orchestrator.engine.endpoints import Attachment
 from orchestrator.engine.places import spot
-from orchestrator.engine.resolve import Attachment
+from orchestrator.engine.subnets import Routes, is_host_of, network_record
 from orchestrator.errors import NetworkError, SpecError
 from orchestrator.network import ipam
 from orchestrator.plan import resources
-from orchestrator.spec import hashing
-from orchestrator.spec.model import Network, Project, Service
+from orchestrator.spec.model import Network, Project, Service, ServiceNetwork
 from orchestrator.state import store
 from orchestrator.state.layout import Layout
-from orchestrator.state.records import NetworkRecord
+from orchestrator.state.records import ContainerRecord, NetworkRecord, Pool
 
-Routes = Callable[[], list[IPv4Network]]
+_Key = Literal["ipv4_address", "ipv6_address"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +56,20 @@ def allocate(
     if not create and not wanted:
         return result
     with store.networks_lock(layout, command=command):
-        known = _records(layout)
+        known = records(layout)
         before = dict(known)
         made = {resources.network_of(project, key).name for key in create}
         for key in create:
             network = resources.network_of(project, key)
-            known[network.name] = _network(
-                network, project=project, known=known, routes=routes, labels=labels(network)
-            )
+            known[network.name] = network_record(
+                network, project=project, known=known, routes=routes, labels=labels(network),
+                machine=machine_id(),
+            )  # fmt: skip
+        leases = _Leases(project, known, layout, {item.lease for item in wanted})
         for item in wanted:
-            _attach(result, item, project=project, known=known, layout=layout)
+            leases.take_asked(item)
+        for item in wanted:
+            result.attachments[item.lease] = tuple(leases.attach(item))
         for name, record in known.items():
             if name in made:
                 # without its hash until the bridge is there: what a crash leaves is made again
@@ -76,7 +80,17 @@ def allocate(
     return result
 
 
-def _records(layout: Layout) -> dict[str, NetworkRecord]:
+def machine_id() -> str:
+    """What tells this machine from others (machine-id(5)); empty where it has none."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def records(layout: Layout) -> dict[str, NetworkRecord]:
+    """Every network by name; StateError where a record cannot be read."""
     found = {}
     for entry in store.scan(layout.networks()):
         if entry.name.endswith(".json"):
@@ -86,161 +100,154 @@ def _records(layout: Layout) -> dict[str, NetworkRecord]:
     return found
 
 
-def _network(
-    network: Network, *, project: Project, known: Mapping[str, NetworkRecord], routes: Routes,
-    labels: Mapping[str, str],
-) -> NetworkRecord:  # fmt: skip
-    """The record of a network that is to be made.  One that was there before (its bridge is gone
-    since a reboot) keeps its subnet and leases where it still may."""
-    tree = hashing.network_tree(network)
-    bridge = names.bridge_interface(network.name)
-    others = [r for r in known.values() if r.name != network.name]
-    former = known.get(network.name)
-    # the route of a bridge that is about to be made again is our own
-    own = None if former is None else IPv4Network(former.subnet)
-    taken = [IPv4Network(r.subnet) for r in others] + [r for r in routes() if r != own]
-    subnet = _subnet(network, project=project, others=others, taken=taken, former=former)
-    leases = former.leases if former is not None and former.subnet == str(subnet) else {}
-    return NetworkRecord(
-        name=network.name, key=network.key, project=project.name, bridge=bridge,
-        subnet=str(subnet), gateway=_gateway(network, subnet, project), internal=network.internal,
-        config_hash=hashing.config_hash(tree), config=tree, labels=dict(labels), leases=leases,
-    )  # fmt: skip
+class _Leases:
+    """The addresses of all networks while they are given out; `known` is changed in place."""
 
+    def __init__(
+        self, project: Project, known: dict[str, NetworkRecord], layout: Layout, wanted: set[str]
+    ) -> None:
+        self._project, self._known, self._layout, self._wanted = project, known, layout, wanted
 
-def _subnet(
-    network: Network, *, project: Project, others: Iterable[NetworkRecord],
-    taken: list[IPv4Network], former: NetworkRecord | None,
-) -> IPv4Network:  # fmt: skip
-    asked = next((pool.subnet for pool in network.ipam if pool.subnet), None)
-    if asked is None:
-        if former is not None:
-            kept = IPv4Network(former.subnet)
-            if not any(kept.overlaps(other) for other in taken):
-                return kept
-        return ipam.choose_subnet(network.name, taken=taken)
-    subnet = _parsed_subnet(asked, network, project)
-    for other in others:
-        if subnet.overlaps(IPv4Network(other.subnet)):
-            raise _fault(project, network, f"subnet {subnet} of network {network.name} overlaps "
-                         f"{other.subnet} of network {other.name}")  # fmt: skip
-    for route in taken:
-        if route.prefixlen and subnet.overlaps(route):
-            raise _fault(project, network, f"subnet {subnet} of network {network.name} overlaps "
-                         f"the route {route} of this machine")  # fmt: skip
-    return subnet
+    def take_asked(self, item: Wanted) -> None:
+        """The addresses that the file names, before anybody else gets them."""
+        for key, said in item.service.networks.items():
+            record = self._record(key)
+            if said.ipv4_address is not None:
+                record = self._ask(record, item, key, "ipv4_address", said.ipv4_address)
+            if said.ipv6_address is not None:
+                record = self._ask(record, item, key, "ipv6_address", said.ipv6_address)
+            self._known[record.name] = record
 
+    def attach(self, item: Wanted) -> Iterator[Attachment]:
+        """The networks of one container with its addresses, in order."""
+        for key, said in item.service.networks.items():
+            record = self._record(key)
+            pools = record.all_pools()
+            for ipv6 in (False, True):
+                mine = [pool for pool in pools if pool.is_ipv6 is ipv6]
+                if mine and item.lease not in _of(record, ipv6=ipv6):
+                    record = self._lease(record, item.lease, mine, ipv6=ipv6)
+            self._known[record.name] = record
+            yield _attachment(record, item.lease, key=key, said=said)
 
-def _parsed_subnet(text: str, network: Network, project: Project) -> IPv4Network:
-    try:
-        subnet = IPv4Network(text, strict=False)
-    except ValueError as exc:
-        raise _fault(project, network, f"{text!r} is no IPv4 subnet") from exc
-    if subnet.prefixlen > 30:
-        raise _fault(project, network, f"subnet {text} is too small for a network")
-    return subnet
-
-
-def _gateway(network: Network, subnet: IPv4Network, project: Project) -> str:
-    asked = next((pool.gateway for pool in network.ipam if pool.gateway), None)
-    if asked is None:
-        return str(subnet.network_address + 1)
-    if not _is_host_of(asked, subnet):
-        raise _fault(project, network, f"gateway {asked} is no address of subnet {subnet}")
-    return asked
-
-
-def _is_host_of(address: str, subnet: IPv4Network) -> bool:
-    try:
-        parsed = IPv4Address(address)
-    except ValueError:
-        return False
-    outside = (subnet.network_address, subnet.broadcast_address)
-    return parsed in subnet and parsed not in outside
-
-
-def _fault(project: Project, network: Network, message: str) -> SpecError:
-    return SpecError(message, where=spot(project, "networks", network.key, "ipam"))
-
-
-def _attach(
-    result: Allocation, wanted: Wanted, *, project: Project, known: dict[str, NetworkRecord],
-    layout: Layout,
-) -> None:  # fmt: skip
-    found = []
-    for key, said in wanted.service.networks.items():
-        name = resources.network_of(project, key).name
-        if name not in known:
+    def _record(self, key: str) -> NetworkRecord:
+        name = resources.network_of(self._project, key).name
+        if name not in self._known:
             raise NetworkError(
                 f"network {name} declared as external, but could not be found",
-                hint="start the project that makes it first",
+                hint="start the project that makes it first, or `pcompose network create`",
             )
-        known[name] = _leased(known[name], wanted, asked=said.ipv4_address, key=key,
-                              project=project, layout=layout)  # fmt: skip
-        address = known[name].leases[wanted.lease]
+        return self._known[name]
+
+    def _lease(
+        self, record: NetworkRecord, lease: str, pools: list[Pool], *, ipv6: bool
+    ) -> NetworkRecord:
+        leases = _of(record, ipv6=ipv6)
+        try:
+            address = _choose(lease, pools, leases)
+        except NetworkError:
+            leases = _without_dead(leases, self._layout)
+            address = _choose(lease, pools, leases)
+        return _with(record, {**leases, lease: address}, ipv6=ipv6)
+
+    def _ask(
+        self, record: NetworkRecord, item: Wanted, key: str, attribute: _Key, text: str
+    ) -> NetworkRecord:
+        where = spot(self._project, "services", item.service.name, "networks", key, attribute)
+        ipv6 = attribute == "ipv6_address"
+        address = _free_address(record, attribute, text, where)
+        leases = _of(record, ipv6=ipv6)
+        others = [k for k, a in leases.items() if a == address and k != item.lease]
+        for holder in others:
+            # a lease of a replica that merely remembers its address gives way
+            if holder.startswith(f"{self._project.name}/{item.service.name}/"):
+                raise SpecError(f"{attribute} {text} is asked for by two replicas of service "
+                                f"{item.service.name}", where=where)  # fmt: skip
+            if holder not in self._wanted and self._is_held(holder, address):
+                raise SpecError(f"{attribute} {text} is the address of {_shown(holder)}",
+                                where=where, hint="choose another")  # fmt: skip
+        kept = {lease: a for lease, a in leases.items() if lease not in others}
+        return _with(record, {**kept, item.lease: address}, ipv6=ipv6)
+
+    def _is_held(self, lease: str, address: str) -> bool:
+        """Whether a container, running or not, was made with the address."""
+        project = lease.partition("/")[0] if "/" in lease else None
+        projects = [project] if project else [e.name for e in store.scan(self._layout.projects())]
+        for name in projects:
+            for entry in store.scan(self._layout.containers(name)):
+                record = store.read_record(
+                    self._layout.container_record(name, entry.name), ContainerRecord
+                )
+                ends = record.spec.get("endpoints", ()) if record else ()
+                if any(address in (e.get("address"), e.get("address6")) for e in ends):
+                    return True
+        return False
+
+
+def _shown(lease: str) -> str:
+    project, _, rest = lease.partition("/")
+    return f"{rest.replace('/', '-')} of project {project}" if rest else f"container {lease[:12]}"
+
+
+def _of(record: NetworkRecord, *, ipv6: bool) -> dict[str, str]:
+    return record.leases6 if ipv6 else record.leases
+
+
+def _with(record: NetworkRecord, leases: dict[str, str], *, ipv6: bool) -> NetworkRecord:
+    return replace(record, leases6=leases) if ipv6 else replace(record, leases=leases)
+
+
+def _choose(lease: str, pools: list[Pool], leases: Mapping[str, str]) -> str:
+    """An address of the first pool that has one left."""
+    for number, pool in enumerate(pools):
+        try:
+            return ipam.choose_address(
+                lease, subnet=ip_network(pool.subnet), gateway=pool.gateway,
+                taken=[a for a in (*leases.values(), *pool.reserved) if _is_in(a, pool)],
+                within=ip_network(pool.ip_range, strict=False) if pool.ip_range else None,
+            )  # fmt: skip
+        except NetworkError:
+            if number == len(pools) - 1:
+                raise
+    raise AssertionError("a network has a pool of each of its families")
+
+
+def _is_in(address: str, pool: Pool) -> bool:
+    return ip_address(address) in ip_network(pool.subnet)
+
+
+def _free_address(record: NetworkRecord, attribute: _Key, text: str, where: str) -> str:
+    """The address in its usual form; SpecError where no pool of the network has it to give."""
+    pools = [p for p in record.all_pools() if p.is_ipv6 is (attribute == "ipv6_address")]
+    home = next((pool for pool in pools if is_host_of(text, ip_network(pool.subnet))), None)
+    address = str(ip_address(text)) if home else text
+    if home is None or address in (home.gateway, *home.reserved):
+        subnets = ", ".join(pool.subnet for pool in pools) or "it has none of that family"
+        raise SpecError(f"{attribute} {text} is not a free address of network {record.name} "
+                        f"({subnets})", where=where)  # fmt: skip
+    return address
+
+
+def _attachment(
+    record: NetworkRecord, lease: str, *, key: str, said: ServiceNetwork
+) -> Attachment:
+    address, address6 = record.leases.get(lease, ""), record.leases6.get(lease, "")
+    home = _home(record, address)
+    home6 = _home(record, address6)
+    return Attachment(
         # the key is the one of this project's file: peers of another file may call it otherwise
-        record = replace(known[name], key=key)
-        found.append(Attachment(network=record, address=address, mac=ipam.mac_of(address)))
-    result.attachments[wanted.lease] = tuple(found)
-
-
-def _leased(
-    record: NetworkRecord, wanted: Wanted, *, asked: str | None, key: str, project: Project,
-    layout: Layout,
-) -> NetworkRecord:  # fmt: skip
-    """The record with a lease for this container."""
-    leases = dict(record.leases)
-    if asked is not None:
-        _check_asked(asked, record, wanted, key=key, project=project)
-        leases = {lease: address for lease, address in leases.items() if address != asked}
-        return replace(record, leases={**leases, wanted.lease: asked})
-    if wanted.lease in leases:
-        return record
-    within = _range(project.networks[key], record, project)
-    try:
-        address = _choose(wanted.lease, record, leases, within=within)
-    except NetworkError:
-        leases = _without_dead(leases, layout)
-        address = _choose(wanted.lease, record, leases, within=within)
-    return replace(record, leases={**leases, wanted.lease: address})
-
-
-def _choose(
-    lease: str, record: NetworkRecord, leases: Mapping[str, str], *, within: IPv4Network | None
-) -> str:
-    return ipam.choose_address(
-        lease, subnet=IPv4Network(record.subnet), gateway=record.gateway, taken=leases.values(),
-        within=within,
+        network=replace(record, key=key), mac=said.mac_address or ipam.mac_of(address or address6),
+        address=address, prefix=_prefix(home), gateway=home.gateway if home else "",
+        address6=address6, prefix6=_prefix(home6), gateway6=home6.gateway if home6 else "",
     )  # fmt: skip
 
 
-def _range(network: Network, record: NetworkRecord, project: Project) -> IPv4Network | None:
-    """The part of the subnet that `ip_range` allows."""
-    asked = next((pool.ip_range for pool in network.ipam if pool.ip_range), None)
-    if asked is None:
-        return None
-    try:
-        found = IPv4Network(asked, strict=False)
-    except ValueError as exc:
-        raise _fault(project, network, f"{asked!r} is no IPv4 range") from exc
-    if not found.subnet_of(IPv4Network(record.subnet)):
-        raise _fault(project, network, f"ip_range {asked} is outside of subnet {record.subnet}")
-    return found
+def _home(record: NetworkRecord, address: str) -> Pool | None:
+    return next((p for p in record.all_pools() if address and _is_in(address, p)), None)
 
 
-def _check_asked(
-    asked: str, record: NetworkRecord, wanted: Wanted, *, key: str, project: Project
-) -> None:
-    where = spot(project, "services", wanted.service.name, "networks", key, "ipv4_address")
-    subnet = IPv4Network(record.subnet)
-    if not _is_host_of(asked, subnet) or asked == record.gateway:
-        raise SpecError(f"ipv4_address {asked} is not a free address of network {record.name} "
-                        f"({subnet})", where=where)  # fmt: skip
-    holder = next((k for k, a in record.leases.items() if a == asked and k != wanted.lease), None)
-    # a lease of a replica that merely remembers its address gives way to one that asks for it
-    if holder is not None and holder.startswith(f"{project.name}/{wanted.service.name}/"):
-        raise SpecError(f"ipv4_address {asked} is asked for by two replicas of service "
-                        f"{wanted.service.name}", where=where)  # fmt: skip
+def _prefix(pool: Pool | None) -> int:
+    return int(pool.subnet.rpartition("/")[2]) if pool else 0
 
 
 def _without_dead(leases: Mapping[str, str], layout: Layout) -> dict[str, str]:

@@ -23,8 +23,9 @@ from orchestrator.engine import (
     submit,
     translate,
 )
+from orchestrator.engine.endpoints import ports
 from orchestrator.engine.reconcile import Change, Draft
-from orchestrator.engine.resolve import Identity, check, ports
+from orchestrator.engine.resolve import Identity, check
 from orchestrator.engine.session import Signals
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError
@@ -193,6 +194,7 @@ def run(
         executable.check(chosen, made.images[chosen.name], project=made.project,
                          is_from_file=not options.command and options.entrypoint is None)
         preflight.check_bind_sources(planned.project, [chosen.name])
+        preflight.check_networks(planned.project, [chosen.name])
         machine.check(planned.project, [chosen.name])
         wanted_ports = ports(chosen, project=made.project)
         preflight.check_ports([(f"{chosen.name} (run)", wanted_ports)])

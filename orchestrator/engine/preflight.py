@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.engine import endpoints
 from orchestrator.engine.mounting import driver_opts, looks_like_a_file, may_create_source
 from orchestrator.engine.places import spot
 from orchestrator.errors import NetworkError, PortInUseError, SpecError
@@ -55,6 +56,17 @@ def _source_fault(volume: VolumeMount) -> tuple[str, str] | None:
     message = f"bind source {source} does not exist, and {os.path.basename(named)} looks like a " \
               "file, so no directory is made in its place"
     return message, "create the file, or make the directory yourself"
+
+
+def check_networks(project: Project, services: Iterable[str]) -> None:
+    """SpecError with every attribute of the services' networks that cannot be."""
+    problems: list[tuple[str, str, str | None]] = []
+    for name in services:
+        for path, message in endpoints.faults(project.services[name]):
+            where = spot(project, "services", name, *path)
+            problems.append((where, f"{path[-1]}: {message}", None))
+    if problems:
+        raise SpecError(problems[0][1], problems=tuple(problems))
 
 
 def check_volumes(project: Project, keys: Iterable[str]) -> None:

@@ -23,7 +23,8 @@ from orchestrator.engine import (
     submit,
     translate,
 )
-from orchestrator.engine.resolve import check, ports
+from orchestrator.engine.endpoints import ports
+from orchestrator.engine.resolve import check
 from orchestrator.engine.workspace import Workspace
 from orchestrator.events import Progress, Sink, Warned
 from orchestrator.plan import actions
@@ -37,9 +38,8 @@ from orchestrator.state.records import ProjectRecord
 from orchestrator.supervisor import protocol
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network
-
     from orchestrator.image.store import Image
+    from orchestrator.network.ipam import Subnet
     from orchestrator.spec.model import Project
     from orchestrator.state.observed import Observed
 
@@ -185,6 +185,7 @@ def prepare_with(
         check(made.project.services[name], made.images[name].config, project=made.project)
         executable.check(made.project.services[name], made.images[name], project=made.project)
     preflight.check_bind_sources(made.project, created)
+    preflight.check_networks(made.project, created)
     machine.check(made.project, created)
     assets = machine.gather(made.project, created)
     volumes = [n.action.key for n in made.plan if isinstance(n.action, actions.CreateVolume)]
@@ -204,7 +205,7 @@ def prepare_with(
     return translate.translate(made.plan, context, allocation), allocation
 
 
-def _routes() -> list[IPv4Network]:
+def _routes() -> list[Subnet]:
     from orchestrator.network.routes import live_routes
 
     return live_routes()

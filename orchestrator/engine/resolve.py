@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator import names
-from orchestrator.engine import hooks, isolation, limits
+from orchestrator.engine import endpoints, hooks, isolation, limits
 from orchestrator.engine.isolation import Assets
 from orchestrator.engine.mounting import Mounting
 from orchestrator.engine.places import fault, near
 from orchestrator.image.config import ImageConfig
 from orchestrator.linux import caps
 from orchestrator.runtime import spec as runtime
-from orchestrator.spec.model import Port, Project, Service, ServiceNetwork
+from orchestrator.spec.model import Project, Service
 from orchestrator.state.layout import Layout
-from orchestrator.state.records import NetworkRecord
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE = 10.0
@@ -56,18 +55,9 @@ class ImageFacts:
 _NO_IMAGES: Mapping[int, ImageFacts] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
-    """One network and the address the container has on it."""
-
-    network: NetworkRecord
-    address: str
-    mac: str
-
-
 def resolve(
     service: Service, *, project: Project, identity: Identity, image: ImageFacts,
-    mounting: Mounting, attachments: Sequence[Attachment], layout: Layout,
+    mounting: Mounting, attachments: Sequence[endpoints.Attachment], layout: Layout,
     labels: Mapping[str, str], use_aliases: bool = True, files: tuple[runtime.File, ...] = (),
     hook_images: Mapping[int, ImageFacts] = _NO_IMAGES, assets: Assets = isolation.NO_ASSETS,
 ) -> runtime.ContainerSpec:  # fmt: skip
@@ -117,12 +107,12 @@ def resolve(
         oom_score_adj=service.oom_score_adj,
         resources=limits.resources(service, project=project),
         cgroup_parent=limits.cgroup_parent(service, project=project),
-        endpoints=endpoints(service, identity, attachments, use_aliases=use_aliases),
+        endpoints=endpoints.endpoints(service, identity, attachments, use_aliases=use_aliases),
         hosts=service.extra_hosts,
         dns=service.dns,
         dns_search=service.dns_search,
         dns_opt=service.dns_opt,
-        ports=ports(service, project=project),
+        ports=endpoints.ports(service, project=project),
         stop_signal=_stop_signal(service, config, project=project),
         stop_grace_period=GRACE if service.stop_grace_period is None else service.stop_grace_period,
         restart=policy,
@@ -269,54 +259,6 @@ def healthcheck(
     return runtime.Healthcheck(
         test=test, origin=origin or f"HEALTHCHECK of image {service.image}", **said
     )
-
-
-def ports(service: Service, *, project: Project) -> tuple[runtime.PublishedPort, ...]:
-    """The published ports; an open host port is 0, 0.  With the machine's own network the container
-    listens there itself."""
-    return () if service.network_mode == "host" else tuple(
-        _port(port, project.where("services", service.name, "ports", number))
-        for number, port in enumerate(service.ports) if port.protocol != "sctp"
-    )  # fmt: skip
-
-
-def _port(port: Port, origin: str) -> runtime.PublishedPort:
-    low, _, high = (port.published or "0").partition("-")
-    return runtime.PublishedPort(
-        target=port.target, protocol="udp" if port.protocol == "udp" else "tcp",
-        host_ip=port.host_ip or "",
-        first=int(low), last=int(high or low), origin=origin,
-    )  # fmt: skip
-
-
-def endpoints(
-    service: Service, identity: Identity, attachments: Sequence[Attachment], *, use_aliases: bool
-) -> tuple[runtime.Endpoint, ...]:
-    """eth0, eth1, … in the order of attachment; the way out leads through the first network that
-    has one."""
-    found = []
-    way_out = next((a.network.key for a in attachments if not a.network.internal), None)
-    for number, attachment in enumerate(attachments):
-        network = attachment.network
-        said = service.networks.get(network.key) or ServiceNetwork(network=network.key)
-        gateway = network.gateway if network.key == way_out else None
-        found.append(
-            runtime.Endpoint(
-                network=network.name, key=network.key, bridge=network.bridge,
-                interface=f"eth{number}", address=attachment.address,
-                prefix=int(network.subnet.rpartition("/")[2]),
-                mac=said.mac_address or attachment.mac, gateway=gateway,
-                names=_names(service, said, identity, use_aliases=use_aliases),
-            )
-        )  # fmt: skip
-    return tuple(found)
-
-
-def _names(
-    service: Service, said: ServiceNetwork, identity: Identity, *, use_aliases: bool
-) -> tuple[str, ...]:
-    shared = (service.name, *said.aliases) if use_aliases else ()
-    return tuple(dict.fromkeys((identity.name, *shared, names.short(identity.id))))
 
 
 def _stop_signal(service: Service, config: ImageConfig, *, project: Project) -> str:

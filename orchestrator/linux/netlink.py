@@ -56,10 +56,14 @@ _IFLA_INET6_ADDR_GEN_MODE = 8
 _IN6_ADDR_GEN_MODE_NONE = 1
 _RTEXT_FILTER_SKIP_STATS = 8
 _VETH_INFO_PEER = 1
+_IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 4, 5
+_IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 
 _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
 _IFA_BROADCAST = 4
+_IFA_F_NODAD = 2
+_RT_SCOPE_LINK = 253
 
 _RTA_DST = 1
 _RTA_OIF = 4
@@ -78,6 +82,10 @@ _IFADDRMSG = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _INT = struct.Struct("=i")
+
+_SEND_BUFFER = 65536
+"""Fits into a send buffer of default size, bookkeeping included."""
+_SO_SNDBUFFORCE = 32
 
 _BATCH = 64
 """Messages per sendmsg: their answers fit in a receive buffer of default size."""
@@ -119,7 +127,7 @@ class Link:
 
 
 class Route:
-    """An IPv4 route of the main table; `destination` is empty for the default route."""
+    """A route of the main table; `destination` is empty for the default route."""
 
     __slots__ = ("destination", "gateway", "interface", "prefix")
 
@@ -244,22 +252,44 @@ def delete_group(group: int) -> Message:
 def add_address(
     index: int, address: str, prefix: int, *, accept: tuple[int, ...] = ()
 ) -> Message:
-    """An IPv4 address with its broadcast address on the interface `index`."""
-    packed = _socket.inet_aton(address)
-    host = (1 << (32 - prefix)) - 1
-    broadcast = (int.from_bytes(packed, "big") | host).to_bytes(4, "big")
-    body = _IFADDRMSG.pack(_socket.AF_INET, prefix, 0, 0, index)
+    """An address on the interface `index`: IPv4 with its broadcast address, IPv6 for use at once
+    (without the second that looking for a duplicate takes)."""
+    family = _family(address)
+    packed = _socket.inet_pton(family, address)
+    is_local = family == _socket.AF_INET6 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
+    scope = _RT_SCOPE_LINK if is_local or packed[:2] == b"\xa9\xfe" else 0
+    flags = _IFA_F_NODAD if family == _socket.AF_INET6 else 0
+    body = _IFADDRMSG.pack(family, prefix, flags, scope, index)
     body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
-    if prefix < 31:
+    if prefix < 31 and family == _socket.AF_INET:
+        host = (1 << (32 - prefix)) - 1
+        broadcast = (int.from_bytes(packed, "big") | host).to_bytes(4, "big")
         body += attribute(_IFA_BROADCAST, broadcast)
     return Message(RTM_NEWADDR, body, flags=NLM_F_CREATE | NLM_F_EXCL,
                    subject=f"{address}/{prefix}", accept=accept)
 
 
+def _family(address: str) -> int:
+    return _socket.AF_INET6 if ":" in address else _socket.AF_INET
+
+
+def set_port(name: str, *, isolated: bool = False, hairpin: bool = False) -> Message:
+    """A port of a bridge: `isolated` exchanges frames with the bridge itself only, not with other
+    ports that are so (Linux 4.18); with `hairpin` a frame may leave where it came in."""
+    flags = [_IFLA_BRPORT_ISOLATED] * isolated + [_IFLA_BRPORT_MODE] * hairpin
+    info = nested(
+        IFLA_LINKINFO, text(_IFLA_INFO_SLAVE_KIND, "bridge"),
+        nested(_IFLA_INFO_SLAVE_DATA, *(attribute(flag, b"\1") for flag in flags)),
+    )
+    return Message(RTM_NEWLINK, _ifinfo(text(IFLA_IFNAME, name), info), subject=name)
+
+
 def add_default_route(gateway: str, index: int) -> Message:
-    """The IPv4 default route by `gateway` through the interface `index`."""
-    head = _RTMSG.pack(_socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, 0, _RTN_UNICAST, 0)
-    body = head + attribute(_RTA_GATEWAY, _socket.inet_aton(gateway)) + number(_RTA_OIF, index)
+    """The default route by `gateway`, of its family, through the interface `index`."""
+    family = _family(gateway)
+    head = _RTMSG.pack(family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, 0, _RTN_UNICAST, 0)
+    packed = _socket.inet_pton(family, gateway)
+    body = head + attribute(_RTA_GATEWAY, packed) + number(_RTA_OIF, index)
     return Message(RTM_NEWROUTE, body, flags=NLM_F_CREATE | NLM_F_EXCL, subject=f"via {gateway}")
 
 
@@ -362,11 +392,36 @@ class Netlink:
     def batch(self, begin: bytes, messages: list[Message], end: bytes) -> None:
         """A transaction of nfnetlink: `begin` and `end` are encoded messages with sequence 0.
         OSError of the first refusal; then nothing was changed."""
-        data, waiting = self._encode(messages)
+        first = self._sequence + 1
+        self._sequence += len(messages)
+        # Whatever is refused is told; one answer more, to the last, says that all were looked at.
+        messages[-1].flags |= NLM_F_ACK
+        sent = dict(enumerate(messages, first))
+        data = b"".join(m.encode(sequence) for sequence, m in sent.items())
+        self._make_room(len(begin) + len(data) + len(end))
         self._socket.sendto(begin + data + end, (0, 0))
-        failures = self._collect(waiting)
+        failures = self._collect_last(sent)
         if failures:
             raise failures[0]
+
+    def _make_room(self, size: int) -> None:
+        """One message must fit into the send buffer whole; who may change the packet filter may
+        also have a larger one."""
+        if size > _SEND_BUFFER:
+            self._socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * size)
+
+    def _collect_last(self, sent: dict[int, Message]) -> list[OSError]:
+        failures = []
+        last = max(sent)
+        while True:
+            for _kind, flags, sequence, body in self._receive():
+                code = -_INT.unpack_from(body)[0]
+                message = sent.get(sequence)
+                if code and (message is None or code not in message.accept):
+                    subject = message.subject if message else ""
+                    failures.append(_failure(code, flags, body, subject))
+                if sequence == last or (code and message is None):
+                    return failures
 
     def _receive(self) -> list[tuple[int, int, int, bytes]]:
         """(type, flags, sequence, body) of each message in the next datagram from the kernel."""
@@ -429,9 +484,9 @@ def _link(body: bytes) -> Link:
     )
 
 
-def routes(netlink: Netlink) -> list[Route]:
-    """The IPv4 routes of the main table."""
-    body = _RTMSG.pack(_socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+def routes(netlink: Netlink, *, family: int = _socket.AF_INET) -> list[Route]:
+    """The routes of the main table."""
+    body = _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
     answers = netlink.dump(Message(RTM_GETROUTE, body))
     return [_route(a) for a in answers if len(a) >= 12 and a[4] == _RT_TABLE_MAIN]
 
@@ -440,8 +495,8 @@ def _route(body: bytes) -> Route:
     found = attributes(body[12:])
     destination, gateway = found.get(_RTA_DST), found.get(_RTA_GATEWAY)
     return Route(
-        destination=_socket.inet_ntoa(destination) if destination else "",
+        destination=_socket.inet_ntop(body[0], destination) if destination else "",
         prefix=body[1],
-        gateway=_socket.inet_ntoa(gateway) if gateway else None,
+        gateway=_socket.inet_ntop(body[0], gateway) if gateway else None,
         interface=int.from_bytes(found.get(_RTA_OIF, b""), sys.byteorder),
     )

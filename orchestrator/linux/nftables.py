@@ -1,16 +1,23 @@
-"""The nf_tables rules of bridge networks: one table of our own, two base chains per network.
+"""The nf_tables rules of bridge networks and published ports: one table of our own.
 
-    table ip pcompose
+    table inet pcompose
       chain BRIDGE-forward   hook forward, accepting:
+          oifname BRIDGE ct status dnat accept                (not where internal)
           oifname BRIDGE iifname != BRIDGE ct state != established,related drop
           internal: iifname BRIDGE oifname != BRIDGE drop   (and its mirror image)
-      chain BRIDGE-nat       hook postrouting (srcnat):
-          ip saddr SUBNET oifname != BRIDGE masquerade
+      chain BRIDGE-nat       hook postrouting (srcnat), for each subnet:
+          saddr SUBNET oifname != BRIDGE masquerade
+          saddr SUBNET oifname BRIDGE ct status dnat masquerade
+      chain NAME-ports, for each port:
+          daddr local and no loopback, l4proto PROTOCOL, dport PORT: dnat to ADDRESS:PORT
+      chain NAME-coming, NAME-own        hooks prerouting and output (dstnat): jump NAME-ports
 
-The first rule keeps networks apart from each other and closed to the outside, whichever bridge or
-interface a packet comes from.  Each change is one transaction that gives the same result however
-often it is made; other tables are never named.  An accepting chain cannot overrule a drop in
-somebody else's table: such is nf_tables.  OSError where the kernel has no nf_tables.
+The first rules keep networks apart from each other and closed to the outside, whichever bridge or
+interface a packet comes from.  The second masquerade brings the answer of a peer on the same
+bridge, that was asked by the host's address, back the way the question went.  Each change is one
+transaction that gives the same result however often it is made; other tables are never named.  An
+accepting chain cannot overrule a drop in somebody else's table: such is nf_tables.  OSError where
+the kernel has no nf_tables.
 """
 
 from __future__ import annotations
@@ -22,40 +29,84 @@ import struct
 from orchestrator.linux import netlink
 from orchestrator.linux.netlink import Message, attribute, nested, text
 
+TYPE_CHECKING = False  # as in typing, which is not imported at run time
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 TABLE = "pcompose"
 
 _SUBSYSTEM = 10
-_NFPROTO_IPV4 = 2
+_INET, _IPV4, _IPV6 = 1, 2, 10
 _BATCH_BEGIN = 0x10
 _BATCH_END = 0x11
 _NEWTABLE, _GETTABLE, _DELTABLE = 0, 1, 2
 _NEWCHAIN, _DELCHAIN, _NEWRULE, _DELRULE = 3, 5, 6, 8
-_HOOK_FORWARD, _HOOK_POSTROUTING = 2, 4
-_PRIORITY_FILTER, _PRIORITY_SRCNAT = 0, 100
-_META_IIFNAME, _META_OIFNAME = 6, 7
+_HOOK_PREROUTING, _HOOK_FORWARD, _HOOK_OUTPUT, _HOOK_POSTROUTING = 0, 2, 3, 4
+_PRIORITY_DSTNAT, _PRIORITY_FILTER, _PRIORITY_SRCNAT = -100, 0, 100
+_META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 6, 7, 15, 16
 _EQUAL, _NOT_EQUAL = 0, 1
-_CT_STATE = 0
+_CT_STATE, _CT_STATUS = 0, 2
 _CT_STATE_ESTABLISHED, _CT_STATE_RELATED = 2, 4
-_NETWORK_HEADER = 1
-_SOURCE_ADDRESS_OFFSET = 12
-_REGISTER_VERDICT, _REGISTER = 0, 1
-_DROP = 0
+_CT_STATUS_DNAT = 1 << 5
+_FIB_RESULT_ADDRTYPE, _FIB_DADDR, _RTN_LOCAL = 3, 2, 2
+_NAT_DNAT = 1
+_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
+_DESTINATION_PORT_OFFSET = 2
+_REGISTER_VERDICT, _REGISTER, _REGISTER_2 = 0, 1, 2
+_DROP, _ACCEPT, _JUMP = 0, 1, -3
 _IFNAMSIZ = 16
 
 
-def add_network(bridge: str, *, subnet: str, internal: bool) -> None:
+class Redirect:
+    """A published port: what comes to `published` of the host goes to `target` of `address`.
+    `host_ip` is one address of the host, or empty: every address of the family of `address`."""
+
+    __slots__ = ("address", "host_ip", "protocol", "published", "target")
+
+    def __init__(
+        self, *, protocol: str, host_ip: str, published: int, address: str, target: int
+    ) -> None:
+        self.protocol = protocol
+        self.host_ip = host_ip
+        self.published = published
+        self.address = address
+        self.target = target
+
+
+def add_network(
+    bridge: str, *, subnets: Sequence[str], internal: bool, masquerade: bool = True
+) -> None:
     """Put the rules of a network in place; whatever was there for `bridge` before is replaced.
-    `subnet` is `ADDRESS/PREFIX`.  OSError, and no change, where the kernel cannot."""
-    _commit([_table(), *_chains(bridge), *_rules(bridge, subnet, internal=internal)])
+    `subnets` are `ADDRESS/PREFIX` of either family.  OSError, and no change, where the kernel
+    cannot."""
+    rules = _guard(bridge, internal=internal)
+    for subnet in () if internal else subnets:
+        rules += _way_out(bridge, subnet, masquerade=masquerade)
+    _commit([_table(), *_network_chains(bridge), *rules])
 
 
 def remove_network(bridge: str) -> None:
-    """Take the rules of a network away, and the table with the last network.  Idempotent."""
-    forward, nat = _names(bridge)
+    """Take the rules of a network away, and the table with the last chain.  Idempotent."""
+    _remove(_network_chains(bridge), _network_names(bridge))
+
+
+def set_ports(name: str, redirects: Sequence[Redirect]) -> None:
+    """Let exactly these published ports lead to containers, in one transaction; `name` tells one
+    owner of ports from another (at most 120 characters).  None: its chains go."""
+    if not redirects:
+        _remove(_port_chains(name), _port_names(name))
+        return
+    ports, coming, own = _port_names(name)
+    rules = [_redirect(ports, each) for each in redirects]
+    jumps = [_rule(chain, _verdict(_JUMP, chain=ports)) for chain in (coming, own)]
+    _commit([_table(), *_port_chains(name), *rules, *jumps])
+
+
+def _remove(chains: list[Message], names: tuple[str, ...]) -> None:
     # What is made before it is deleted is deleted without an error, whether it was there or not.
-    messages = [_table(), *_chains(bridge), _delete_chain(forward), _delete_chain(nat)]
+    messages = [_table(), *chains, *(_delete_chain(name) for name in reversed(names))]
     count = _count_chains()
-    if count > len(_names(bridge)):
+    if count > len(names):
         _commit(messages)
     elif count:
         _remove_last(messages)
@@ -86,18 +137,22 @@ def _count_chains() -> int:
 # Tables, chains and rules
 
 
-def _names(bridge: str) -> tuple[str, str]:
+def _network_names(bridge: str) -> tuple[str, ...]:
     return f"{bridge}-forward", f"{bridge}-nat"
 
 
+def _port_names(name: str) -> tuple[str, ...]:
+    return f"{name}-ports", f"{name}-coming", f"{name}-own"
+
+
 def _message(kind: int, *attributes: bytes, subject: str, flags: int = 0) -> Message:
-    body = struct.pack(">BBH", _NFPROTO_IPV4, 0, 0) + b"".join(attributes)
+    body = struct.pack(">BBH", _INET, 0, 0) + b"".join(attributes)
     return Message(_SUBSYSTEM << 8 | kind, body, flags=flags, subject=subject)
 
 
 def _big(kind: int, value: int) -> bytes:
     """nf_tables numbers are in network byte order."""
-    return attribute(kind, struct.pack(">I", value))
+    return attribute(kind, struct.pack(">I", value & 0xFFFF_FFFF))
 
 
 def _table() -> Message:
@@ -105,14 +160,28 @@ def _table() -> Message:
                     subject=f"table {TABLE}")
 
 
-def _chains(bridge: str) -> list[Message]:
-    """Both chains, empty."""
-    forward, nat = _names(bridge)
+def _network_chains(bridge: str) -> list[Message]:
+    """Both chains of a network, empty."""
+    forward, nat = _network_names(bridge)
     return [
         _chain(forward, kind="filter", hook=_HOOK_FORWARD, priority=_PRIORITY_FILTER),
         _chain(nat, kind="nat", hook=_HOOK_POSTROUTING, priority=_PRIORITY_SRCNAT),
         _flush(forward),
         _flush(nat),
+    ]
+
+
+def _port_chains(name: str) -> list[Message]:
+    """The chains of an owner of ports, empty: what comes in, and what the host itself sends."""
+    ports, coming, own = _port_names(name)
+    return [
+        _message(_NEWCHAIN, text(1, TABLE), text(3, ports), flags=netlink.NLM_F_CREATE,
+                 subject=f"chain {ports}"),
+        _chain(coming, kind="nat", hook=_HOOK_PREROUTING, priority=_PRIORITY_DSTNAT),
+        _chain(own, kind="nat", hook=_HOOK_OUTPUT, priority=_PRIORITY_DSTNAT),
+        _flush(coming),
+        _flush(own),
+        _flush(ports),
     ]
 
 
@@ -130,19 +199,41 @@ def _flush(chain: str) -> Message:
     return _message(_DELRULE, text(1, TABLE), text(2, chain), subject=f"rules of {chain}")
 
 
-def _rules(bridge: str, subnet: str, *, internal: bool) -> list[Message]:
-    forward, nat = _names(bridge)
+def _guard(bridge: str, *, internal: bool) -> list[Message]:
+    forward, _ = _network_names(bridge)
     inwards = [*_interface(_META_OIFNAME, _EQUAL, bridge),
                *_interface(_META_IIFNAME, _NOT_EQUAL, bridge)]
     if internal:
         outwards = [*_interface(_META_IIFNAME, _EQUAL, bridge),
                     *_interface(_META_OIFNAME, _NOT_EQUAL, bridge)]
-        return [_rule(forward, *inwards, _drop()), _rule(forward, *outwards, _drop())]
-    leaving = [*_source(subnet), *_interface(_META_OIFNAME, _NOT_EQUAL, bridge)]
+        return [_rule(forward, *inwards, _verdict(_DROP)),
+                _rule(forward, *outwards, _verdict(_DROP))]
+    published = [*_interface(_META_OIFNAME, _EQUAL, bridge), *_was_redirected()]
     return [
-        _rule(forward, *inwards, *_uninvited(), _drop()),
-        _rule(nat, *leaving, _expression("masq")),
+        _rule(forward, *published, _verdict(_ACCEPT)),
+        _rule(forward, *inwards, *_uninvited(), _verdict(_DROP)),
     ]
+
+
+def _way_out(bridge: str, subnet: str, *, masquerade: bool) -> list[Message]:
+    _, nat = _network_names(bridge)
+    leaving = [*_source(subnet), *_interface(_META_OIFNAME, _NOT_EQUAL, bridge)]
+    turning = [*_source(subnet), *_interface(_META_OIFNAME, _EQUAL, bridge), *_was_redirected()]
+    found = [_rule(nat, *turning, _expression("masq"))]
+    return [_rule(nat, *leaving, _expression("masq")), *found] if masquerade else found
+
+
+def _redirect(chain: str, port: Redirect) -> Message:
+    family = _family(port.address)
+    number = _socket.IPPROTO_TCP if port.protocol == "tcp" else _socket.IPPROTO_UDP
+    return _rule(
+        chain,
+        *_is(_META_NFPROTO, bytes([_NFPROTO[family]])),
+        *(_destination(family, _packed(port.host_ip)) if port.host_ip else _any_local(family)),
+        *_is(_META_L4PROTO, bytes([number])),
+        *_destination_port(port.published),
+        *_translate(family, port.address, port.target),
+    )
 
 
 def _rule(chain: str, *expressions: bytes) -> Message:
@@ -175,13 +266,77 @@ def _interface(key: int, operator: int, name: str) -> list[bytes]:
     return [load, _compare(operator, name.encode().ljust(_IFNAMSIZ, b"\0"))]
 
 
+def _is(key: int, value: bytes) -> list[bytes]:
+    """The packet's meta `key` is `value`."""
+    load = _expression("meta", _big(2, key), _big(1, _REGISTER))
+    return [load, _compare(_EQUAL, value)]
+
+
+_NFPROTO = {_socket.AF_INET: _IPV4, _socket.AF_INET6: _IPV6}
+_SOURCE = {_socket.AF_INET: (12, 4), _socket.AF_INET6: (8, 16)}
+_DESTINATION = {_socket.AF_INET: (16, 4), _socket.AF_INET6: (24, 16)}
+"""Offset and length in the header."""
+_LOOPBACK = {
+    _socket.AF_INET: (b"\xff\0\0\0", b"\x7f\0\0\0"),
+    _socket.AF_INET6: (b"\xff" * 16, bytes(15) + b"\1"),
+}
+"""Mask and network."""
+
+
+def _family(address: str) -> int:
+    return _socket.AF_INET6 if ":" in address else _socket.AF_INET
+
+
+def _packed(address: str) -> bytes:
+    return _socket.inet_pton(_family(address), address)
+
+
+def _payload(header: int, offset: int, length: int) -> bytes:
+    return _expression("payload", _big(1, _REGISTER), _big(2, header), _big(3, offset),
+                       _big(4, length))
+
+
 def _source(subnet: str) -> list[bytes]:
     """The packet comes from `subnet`."""
     address, _, prefix = subnet.partition("/")
-    mask = (0xFFFF_FFFF << (32 - int(prefix)) & 0xFFFF_FFFF).to_bytes(4, "big")
-    load = _expression("payload", _big(1, _REGISTER), _big(2, _NETWORK_HEADER),
-                       _big(3, _SOURCE_ADDRESS_OFFSET), _big(4, 4))
-    return [load, _mask(mask), _compare(_EQUAL, _socket.inet_aton(address))]
+    family = _family(address)
+    offset, length = _SOURCE[family]
+    ones = (1 << int(prefix)) - 1 << (length * 8 - int(prefix))
+    return [*_is(_META_NFPROTO, bytes([_NFPROTO[family]])),
+            _payload(_NETWORK_HEADER, offset, length), _mask(ones.to_bytes(length, "big")),
+            _compare(_EQUAL, _packed(address))]
+
+
+def _destination(family: int, packed: bytes) -> list[bytes]:
+    return [_payload(_NETWORK_HEADER, *_DESTINATION[family]), _compare(_EQUAL, packed)]
+
+
+def _any_local(family: int) -> list[bytes]:
+    """The packet goes to an address of this machine, and not to its loopback: what goes there
+    cannot leave through a bridge."""
+    mask, loopback = _LOOPBACK[family]
+    return [
+        _expression("fib", _big(1, _REGISTER), _big(2, _FIB_RESULT_ADDRTYPE), _big(3, _FIB_DADDR)),
+        _compare(_EQUAL, struct.pack("=I", _RTN_LOCAL)),
+        _payload(_NETWORK_HEADER, *_DESTINATION[family]), _mask(mask),
+        _compare(_NOT_EQUAL, loopback),
+    ]
+
+
+def _destination_port(number: int) -> list[bytes]:
+    return [_payload(_TRANSPORT_HEADER, _DESTINATION_PORT_OFFSET, 2),
+            _compare(_EQUAL, struct.pack(">H", number))]
+
+
+def _translate(family: int, address: str, port: int) -> list[bytes]:
+    def load(register: int, value: bytes) -> bytes:
+        return _expression("immediate", _big(1, register), nested(2, attribute(1, value)))
+
+    to = (_big(3, _REGISTER), _big(4, _REGISTER), _big(5, _REGISTER_2), _big(6, _REGISTER_2))
+    return [
+        load(_REGISTER, _packed(address)), load(_REGISTER_2, struct.pack(">H", port)),
+        _expression("nat", _big(1, _NAT_DNAT), _big(2, _NFPROTO[family]), *to),
+    ]
 
 
 def _uninvited() -> list[bytes]:
@@ -191,8 +346,14 @@ def _uninvited() -> list[bytes]:
     return [load, _mask(state), _compare(_EQUAL, bytes(4))]
 
 
-def _drop() -> bytes:
-    verdict = nested(2, nested(2, _big(1, _DROP)))
+def _was_redirected() -> list[bytes]:
+    """The packet belongs to a connection that came to a published port."""
+    load = _expression("ct", _big(2, _CT_STATUS), _big(1, _REGISTER))
+    return [load, _mask(struct.pack("=I", _CT_STATUS_DNAT)), _compare(_NOT_EQUAL, bytes(4))]
+
+
+def _verdict(code: int, *, chain: str = "") -> bytes:
+    verdict = nested(2, nested(2, _big(1, code), text(2, chain) if chain else b""))
     return _expression("immediate", _big(1, _REGISTER_VERDICT), verdict)
 
 

@@ -7,31 +7,34 @@ Knows interfaces and subnets; knows neither projects nor containers.
 from __future__ import annotations
 
 import errno
-import os
+from collections.abc import Sequence
 
 from orchestrator.errors import NetworkError
 from orchestrator.linux import netlink, nftables
 from orchestrator.network import ipam, routes
 
-_FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+Address = tuple[str, str]
+"""(gateway, subnet `ADDRESS/PREFIX`); of either family."""
 
 
 def create_bridge(
-    interface: str, *, gateway: str, prefix: int, internal: bool, subnet: str
-) -> str | None:
-    """Make the bridge with `gateway` as its address, up, and its rules.  Where the kernel has no
-    nf_tables the network works without a way out and unguarded: the reason is returned, for one
+    interface: str, addresses: Sequence[Address], *, internal: bool, masquerade: bool = True,
+    mtu: int | None = None,
+) -> str | None:  # fmt: skip
+    """Make the bridge with the gateways as its addresses, up, and its rules.  Where the kernel has
+    no nf_tables the network works without a way out and unguarded: the reason is returned, for one
     warning.  NetworkError where the bridge itself cannot be made."""
     try:
         with netlink.Netlink() as sock:
-            _create(sock, interface, gateway=gateway, prefix=prefix)
+            _create(sock, interface, addresses, mtu=mtu)
     except OSError as exc:
+        shown = ", ".join(f"{g}/{subnet.partition('/')[2]}" for g, subnet in addresses)
         raise NetworkError(
-            f"cannot create bridge {interface} with {gateway}/{prefix}: {exc.strerror}",
-            hint=_hint(exc),
+            f"cannot create bridge {interface} with {shown}: {exc.strerror}", hint=_hint(exc)
         ) from exc
+    subnets = [subnet for _, subnet in addresses]
     try:
-        nftables.add_network(interface, subnet=subnet, internal=internal)
+        nftables.add_network(interface, subnets=subnets, internal=internal, masquerade=masquerade)
     except OSError as exc:
         what = "networks are not isolated" if internal else (
             "containers cannot reach the outside, and networks are not isolated")
@@ -45,25 +48,28 @@ def _hint(exc: OSError) -> str | None:
     return None
 
 
-def _create(sock: netlink.Netlink, interface: str, *, gateway: str, prefix: int) -> None:
-    create = netlink.create_bridge(
-        interface, mac=ipam.mac_of(gateway), mtu=routes.default_mtu(sock)
-    )
+def _create(
+    sock: netlink.Netlink, interface: str, addresses: Sequence[Address], *, mtu: int | None
+) -> None:
+    mac = ipam.mac_of(addresses[0][0]) if addresses else None
+    create = netlink.create_bridge(interface, mac=mac, mtu=mtu or routes.default_mtu(sock))
     create.accept = (errno.EEXIST,)
     sock.run([create])
     link = netlink.get_link(sock, interface)
     if link.kind != "bridge":
         raise OSError(errno.EEXIST, f"an interface of kind {link.kind or 'unknown'} has its name")
+    has_ipv6 = any(":" in gateway for gateway, _ in addresses)
     sock.run([
-        netlink.set_link(interface, ipv6_address=False),
+        *([] if has_ipv6 else [netlink.set_link(interface, ipv6_address=False)]),
         netlink.set_link(interface, up=True),
-        netlink.add_address(link.index, gateway, prefix, accept=(errno.EEXIST,)),
+        *(netlink.add_address(link.index, gateway, int(subnet.partition("/")[2]),
+                              accept=(errno.EEXIST,)) for gateway, subnet in addresses),
     ])  # fmt: skip
 
 
 def remove_bridge(interface: str, *, subnet: str) -> None:
-    """Delete the bridge and its rules.  `subnet` is what `create_bridge` was given.  NetworkError
-    where the kernel refuses; what is not there is no error."""
+    """Delete the bridge and its rules.  `subnet` is for the message.  NetworkError where the kernel
+    refuses; what is not there is no error."""
     try:
         with netlink.Netlink() as sock:
             sock.run([netlink.delete_link(interface)])
@@ -87,41 +93,3 @@ def bridge_exists(interface: str) -> bool:
         if exc.errno == errno.ENODEV:
             return False
         raise NetworkError(f"cannot look for bridge {interface}: {exc.strerror}") from exc
-
-
-def enable_forwarding(marker_path: str) -> None:
-    """Let the kernel forward IPv4 packets.  If it did not before, the file `marker_path` says so
-    from now on.  NetworkError where that is not allowed."""
-    try:
-        if _read(_FORWARDING) == "1":
-            return
-        os.makedirs(os.path.dirname(marker_path) or ".", exist_ok=True)
-        # The marker first: a crash in between then restores what is so already.
-        _write(marker_path, "0\n")
-        _write(_FORWARDING, "1\n")
-    except OSError as exc:
-        raise NetworkError(
-            f"cannot enable IPv4 forwarding: {exc.strerror}", hint="set net.ipv4.ip_forward=1"
-        ) from exc
-
-
-def restore_forwarding(marker_path: str) -> None:
-    """Put forwarding back to what it was before `enable_forwarding`; to be called when the last
-    network is gone."""
-    try:
-        if not os.path.exists(marker_path):
-            return
-        _write(_FORWARDING, "0\n")
-        os.unlink(marker_path)
-    except OSError as exc:
-        raise NetworkError(f"cannot restore IPv4 forwarding: {exc.strerror}") from exc
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read().strip()
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)

@@ -35,6 +35,8 @@ _IDLE = 10.0
 _OUT_OF_DESCRIPTORS_PAUSE = 0.1
 _PORT = 53
 _LARGEST = 65535
+_KINDS = {False: dnspacket.A, True: dnspacket.AAAA}
+_FAMILIES = {False: socket.AF_INET, True: socket.AF_INET6}
 
 
 def host_upstreams(path: str = "/etc/resolv.conf") -> list[str]:
@@ -174,9 +176,10 @@ class _Resolver:
         found = self._table.lookup(self._container, question.name)
         if not found:
             return None
-        if question.type not in (dnspacket.A, dnspacket.ANY):
-            found = []
-        packed = [socket.inet_aton(address) for address in found]
+        # a name that is known without an address of the family asked for: an empty answer
+        wanted = [a for a in found if _KINDS[":" in a] == question.type
+                  or question.type == dnspacket.ANY]  # fmt: skip
+        packed = [socket.inet_pton(_FAMILIES[":" in a], a) for a in wanted]
         return dnspacket.answer(question, addresses=packed, ttl=_TTL, limit=limit)
 
     def _reverse(self, question: Question) -> bytes | None:

@@ -6,6 +6,7 @@ are lower-case text without the last dot; a dot inside a label is written `\\.`.
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -158,9 +159,9 @@ def answer(
     question: Question, *, code: int = NOERROR, addresses: Iterable[bytes] = (),
     pointers: Iterable[str] = (), ttl: int = 0, limit: int | None = None,
 ) -> bytes:
-    """A response with A records of packed `addresses`, or PTR records to `pointers`; cut to none
-    and marked truncated where it would be longer than `limit`."""
-    records = [_record(A, ttl, address) for address in addresses]
+    """A response with A and AAAA records of packed `addresses`, or PTR records to `pointers`; cut
+    to none and marked truncated where it would be longer than `limit`."""
+    records = [_record(A if len(a) == 4 else AAAA, ttl, a) for a in addresses]
     records += [_record(PTR, ttl, write_name(name)) for name in pointers]
     whole = _response(question, code, records, authoritative=True)
     if limit is not None and len(whole) > limit:
@@ -230,8 +231,10 @@ def with_id(data: bytes, id_: int) -> bytes:
 
 
 def reverse_address(name: str) -> str | None:
-    """The IPv4 address a name under in-addr.arpa stands for; None for other names."""
+    """The address a name under in-addr.arpa or ip6.arpa stands for; None for other names."""
     labels = name.split(".")
+    if labels[-2:] == ["ip6", "arpa"]:
+        return _reverse_address6(labels[:-2])
     if len(labels) != 6 or labels[4:] != ["in-addr", "arpa"]:
         return None
     numbers = labels[3::-1]
@@ -239,3 +242,9 @@ def reverse_address(name: str) -> str | None:
                for n in numbers):
         return None
     return ".".join(numbers)
+
+
+def _reverse_address6(nibbles: list[str]) -> str | None:
+    if len(nibbles) != 32 or not all(len(n) == 1 and n in "0123456789abcdef" for n in nibbles):
+        return None
+    return socket.inet_ntop(socket.AF_INET6, bytes.fromhex("".join(reversed(nibbles))))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn, Protocol
 
 from orchestrator.errors import NetworkError
@@ -21,7 +21,8 @@ _BACKLOG = 128
 
 
 class Link(Protocol):
-    """One attachment; `runtime.spec.Endpoint` is one."""
+    """One attachment; `runtime.spec.Endpoint` is one.  `address` is IPv4, `address6` IPv6; either
+    may be empty."""
 
     @property
     def bridge(self) -> str: ...
@@ -35,6 +36,18 @@ class Link(Protocol):
     def mac(self) -> str: ...
     @property
     def gateway(self) -> str | None: ...
+    @property
+    def address6(self) -> str: ...
+    @property
+    def prefix6(self) -> int: ...
+    @property
+    def gateway6(self) -> str | None: ...
+    @property
+    def link_local(self) -> Sequence[str]: ...
+    @property
+    def sysctls(self) -> Sequence[tuple[str, str]]: ...
+    @property
+    def isolated(self) -> bool: ...
 
 
 def host_interface(container: str, index: int) -> str:
@@ -47,16 +60,20 @@ def _host_interfaces(container: str, links: Sequence[Link]) -> list[str]:
 
 
 def attach(
-    pid: int, links: Sequence[Link], *, container: str, dns: bool = True
+    pid: int, links: Sequence[Link], *, container: str, dns: bool = True, hairpin: bool = False
 ) -> list[socket.socket]:
     """Give the process `pid`, which is in a fresh network namespace, its loopback and its links;
     with `dns` the result is [UDP socket, TCP listener] on 127.0.0.11:53 in there, non-blocking,
-    owned by the caller.  Links of that container that are left from before are replaced.
+    owned by the caller.  `hairpin`: it may come back to itself by a published port, also where
+    bridged frames pass the packet filter (br_netfilter), which then leave where they came in.
+    Links of that container that are left from before are replaced.
     NetworkError names what failed; then nothing is left on the host."""
     try:
         with netlink.Netlink() as sock, open(f"/proc/{pid}/ns/net", "rb", buffering=0) as netns:
             try:
-                _create_pairs(sock, links, container=container, netns=netns.fileno())
+                _create_pairs(
+                    sock, links, container=container, netns=netns.fileno(), hairpin=hairpin
+                )
                 return _configure(netns.fileno(), links, dns=dns)
             except BaseException:
                 _delete(sock, _host_interfaces(container, links))
@@ -69,7 +86,7 @@ def attach(
 
 
 def _create_pairs(
-    sock: netlink.Netlink, links: Sequence[Link], *, container: str, netns: int
+    sock: netlink.Netlink, links: Sequence[Link], *, container: str, netns: int, hairpin: bool
 ) -> None:
     messages = []
     for index, link in enumerate(links):
@@ -84,6 +101,10 @@ def _create_pairs(
         # A start before this one that nobody could clean up after.
         _delete(sock, _host_interfaces(container, links))
         sock.run(messages)
+    sock.run([
+        netlink.set_port(host_interface(container, index), isolated=link.isolated, hairpin=hairpin)
+        for index, link in enumerate(links) if link.isolated or hairpin
+    ])  # fmt: skip
 
 
 def _configure(netns: int, links: Sequence[Link], *, dns: bool) -> list[socket.socket]:
@@ -94,6 +115,8 @@ def _configure(netns: int, links: Sequence[Link], *, dns: bool) -> list[socket.s
         try:
             with netlink.Netlink() as sock:
                 sock.run(_inside(links))
+            for link in links:
+                _set_parameters(link)
             return _open_dns_sockets() if dns else []
         finally:
             _return(own)
@@ -118,14 +141,40 @@ def _die() -> NoReturn:
 def _inside(links: Sequence[Link]) -> list[netlink.Message]:
     messages = [netlink.set_link("lo", up=True)]
     for link in links:
-        index = socket.if_nametoindex(link.interface)
-        # Before it goes up, else the address is there already.
-        messages.append(netlink.set_link(link.interface, ipv6_address=False))
-        messages.append(netlink.set_link(link.interface, up=True))
-        messages.append(netlink.add_address(index, link.address, link.prefix))
-        if link.gateway is not None:
-            messages.append(netlink.add_default_route(link.gateway, index))
+        messages += _interface(link)
     return messages
+
+
+def _interface(link: Link) -> Iterator[netlink.Message]:
+    index = socket.if_nametoindex(link.interface)
+    if not link.address6:
+        # Before it goes up, else the address is there already.
+        yield netlink.set_link(link.interface, ipv6_address=False)
+    else:
+        # What containers on the network say about routes is nothing to go by.
+        _write(f"/proc/sys/net/ipv6/conf/{link.interface}/accept_ra", "0")
+    yield netlink.set_link(link.interface, up=True)
+    if link.address:
+        yield netlink.add_address(index, link.address, link.prefix)
+    if link.address6:
+        yield netlink.add_address(index, link.address6, link.prefix6)
+    for address in link.link_local:
+        yield netlink.add_address(index, address, 64 if ":" in address else 16)
+    for gateway in (link.gateway, link.gateway6):
+        if gateway is not None:
+            yield netlink.add_default_route(gateway, index)
+
+
+def _set_parameters(link: Link) -> None:
+    """Its kernel parameters; /proc/sys/net shows those of the caller's namespace."""
+    for name, value in link.sysctls:
+        parts = [link.interface if part == "IFNAME" else part for part in name.split(".")]
+        _write(f"/proc/sys/{'/'.join(parts)}", value)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
 
 
 def _open_dns_sockets() -> list[socket.socket]:

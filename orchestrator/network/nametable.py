@@ -1,47 +1,70 @@
 """Who is called what on which network: the names containers find each other by.
 
-A container sees the names on its own networks only.  Names are compared without case.  Pure but
-for the shuffling of replicas; changed and read by one thread.
+A container sees the names on its own networks only, and its own links besides.  Names are compared
+without case.  Pure but for the shuffling of replicas; changed and read by one thread.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-Memberships = Mapping[str, tuple[Sequence[str], str]]
-"""Network -> (the container's names on it, its address on it)."""
+Memberships = Mapping[str, tuple[Sequence[str], Sequence[str]]]
+"""Network -> (the container's names on it, its addresses on it)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """What was said of a container."""
+
+    name: str = ""
+    """What reverse lookups give."""
+    networks: dict[str, tuple[Sequence[str], Sequence[str]]] = field(default_factory=dict)
+    """In the order of attachment."""
+    links: dict[str, list[str]] = field(default_factory=dict)
+    """Alias -> names it stands for, for this container alone."""
+
+
+_NOBODY = _Known()
 
 
 class NameTable:
     """The names of one project's containers, and of others on the same networks."""
 
     def __init__(self) -> None:
-        self._addresses: dict[str, dict[str, dict[str, str]]] = {}
-        """network -> name -> container -> address"""
-        self._containers: dict[str, tuple[str, dict[str, tuple[Sequence[str], str]]]] = {}
-        """container -> (its display name, memberships in order of attachment)"""
+        self._addresses: dict[str, dict[str, dict[str, Sequence[str]]]] = {}
+        """network -> name -> container -> addresses"""
+        self._containers: dict[str, _Known] = {}
         self._owners: dict[tuple[str, str], str] = {}
         """(network, address) -> container"""
 
-    def set(self, container: str, networks: Memberships, *, name: str = "") -> None:
+    def set(
+        self, container: str, networks: Memberships, *, name: str = "",
+        links: Sequence[tuple[str, str]] = (),
+    ) -> None:  # fmt: skip
         """The container is there, under these names; replaces what was said of it before.  `name`
-        is what reverse lookups give (`NAME.NETWORK`); without it the first of its names."""
+        is what reverse lookups give (`NAME.NETWORK`); without it the first of its names.  `links`
+        are (alias, name): what this container alone may call others."""
         self.remove(container)
-        self._containers[container] = (name, dict(networks))
-        for network, (names, address) in networks.items():
-            known = self._addresses.setdefault(network, {})
+        known = self._containers[container] = _Known(name=name, networks=dict(networks))
+        for alias, target in links:
+            known.links.setdefault(alias.lower(), []).append(target.lower())
+        for network, (names, addresses) in networks.items():
+            table = self._addresses.setdefault(network, {})
             for one in names:
-                known.setdefault(one.lower(), {})[container] = address
-            self._owners[network, address] = container
+                table.setdefault(one.lower(), {})[container] = addresses
+            for address in addresses:
+                self._owners[network, address] = container
 
     def remove(self, container: str) -> None:
         """The container is gone; unknown ones are no error."""
-        _, networks = self._containers.pop(container, ("", {}))
-        for network, (names, address) in networks.items():
+        known = self._containers.pop(container, _NOBODY)
+        for network, (names, addresses) in known.networks.items():
             self._forget(container, network, names)
-            if self._owners.get((network, address)) == container:
-                del self._owners[network, address]
+            for address in addresses:
+                if self._owners.get((network, address)) == container:
+                    del self._owners[network, address]
 
     def _forget(self, container: str, network: str, names: Sequence[str]) -> None:
         known = self._addresses.get(network, {})
@@ -53,16 +76,23 @@ class NameTable:
             self._addresses.pop(network, None)
 
     def lookup(self, container: str, name: str) -> list[str]:
-        """The addresses of `name` as `container` sees it, shuffled: those on the first of its
-        networks that knows the name; `NAME.NETWORK` asks one network.  Empty: not known."""
+        """The addresses, of both families, of `name` as `container` sees it, shuffled: those on the
+        first of its networks that knows the name; `NAME.NETWORK` asks one network; an alias of a
+        link stands for another name.  Empty: not known."""
         name = name.lower()
-        _, networks = self._containers.get(container, ("", {}))
-        for network in networks:
+        known = self._containers.get(container, _NOBODY)
+        for target in known.links.get(name, ()):
+            if found := self._seen(known, target):
+                return found
+        return self._seen(known, name)
+
+    def _seen(self, known: _Known, name: str) -> list[str]:
+        for network in known.networks:
             if found := self._on(network, name):
                 return found
         first, _, network = name.rpartition(".")
         while first:
-            match = next((n for n in networks if n.lower() == network), None)
+            match = next((n for n in known.networks if n.lower() == network), None)
             if match is not None:
                 return self._on(match, first)
             first, _, more = first.rpartition(".")
@@ -70,18 +100,18 @@ class NameTable:
         return []
 
     def _on(self, network: str, name: str) -> list[str]:
-        found = list({*self._addresses.get(network, {}).get(name, {}).values()})
+        replicas = self._addresses.get(network, {}).get(name, {}).values()
+        found = list({address: None for addresses in replicas for address in addresses})
         random.shuffle(found)
         return found
 
     def reverse(self, container: str, address: str) -> str | None:
         """`NAME.NETWORK` of the container at `address` on a network of `container`."""
-        _, networks = self._containers.get(container, ("", {}))
-        for network in networks:
+        for network in self._containers.get(container, _NOBODY).networks:
             owner = self._owners.get((network, address))
             if owner is not None:
-                name, memberships = self._containers[owner]
-                names = memberships[network][0]
-                shown = name or (names[0] if names else owner[:12])
+                known = self._containers[owner]
+                names = known.networks[network][0]
+                shown = known.name or (names[0] if names else owner[:12])
                 return f"{shown}.{network}"
         return None

@@ -104,7 +104,7 @@ async def _both_ways(client: socket.socket, server: socket.socket) -> bool:
 async def _connect(target: tuple[str, int]) -> socket.socket:
     import anyio
 
-    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    server = socket.socket(_family(target), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         code = server.connect_ex(target)
         if code == errno.EINPROGRESS:
@@ -117,6 +117,10 @@ async def _connect(target: tuple[str, int]) -> socket.socket:
         server.close()
         raise
     return server
+
+
+def _family(target: tuple[str, int]) -> int:
+    return socket.AF_INET6 if ":" in target[0] else socket.AF_INET
 
 
 def _tune(sock: socket.socket) -> None:
@@ -247,7 +251,7 @@ class _Relay:
         if len(self._associations) >= _UDP_LIMIT:
             oldest = next(iter(self._associations))
             self._associations.pop(oldest).scope.cancel()
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(_family(self._target), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             sock.connect(self._target)
         except OSError:

@@ -108,7 +108,8 @@ def _existing_network(
     changes = _network_changes(project, network, there)
     if not changes:
         return
-    others = {key.partition("/")[0] for key in record.leases if "/" in key} - {project.name}
+    leases = (*record.leases, *record.leases6)
+    others = {key.partition("/")[0] for key in leases if "/" in key} - {project.name}
     if others or keep:
         why = f"project {', '.join(sorted(others))} uses it too" if others else "--no-recreate"
         found.warnings.append(f"network {name} stays as it is ({why}): {', '.join(changes)}")

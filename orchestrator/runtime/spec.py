@@ -83,11 +83,21 @@ class Endpoint:
     interface: str
     """eth0, eth1, …"""
     address: str
-    """IPv4 without prefix."""
+    """IPv4 without prefix, or empty."""
     prefix: int
     mac: str
     gateway: str | None
     """Set on one endpoint at most, and on none where all networks are internal."""
+    address6: str = ""
+    """IPv6 without prefix; this one or `address` may be empty."""
+    prefix6: int = 0
+    gateway6: str | None = None
+    link_local: tuple[str, ...] = ()
+    """Further addresses, of 169.254.0.0/16 and fe80::/10."""
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """Parameters of the interface: (`net.ipv4.conf.IFNAME.log_martians`, value)."""
+    isolated: bool = False
+    """No other container on the network can be reached, only what is routed."""
     names: tuple[str, ...]
     """What peers on this network may call the container: service, container name, aliases, short
     id."""

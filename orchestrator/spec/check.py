@@ -274,9 +274,10 @@ def _watched(project: Project, root: Node) -> Iterator[Finding]:
 def _static_addresses(project: Project, root: Node) -> Iterator[Finding]:
     for name, service in project.services.items():
         for key, endpoint in service.networks.items():
-            if endpoint.ipv4_address and service.scale > 1:
-                path: Path = ("services", name, "networks", key, "ipv4_address")
-                yield path, f"one address cannot be given to {service.scale} containers", None
+            for attribute in ("ipv4_address", "ipv6_address"):
+                if getattr(endpoint, attribute) and service.scale > 1:
+                    path: Path = ("services", name, "networks", key, attribute)
+                    yield path, f"one address cannot be given to {service.scale} containers", None
 
 
 def _start_interval(project: Project, root: Node) -> Iterator[Finding]:

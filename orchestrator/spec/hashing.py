@@ -35,11 +35,16 @@ def config_tree(service: Service) -> dict[str, Any]:
     return {key: value for key, value in sorted(tree.items()) if value != {}}
 
 
+_USUAL = {"enable_ipv4": True, "enable_ipv6": False}
+
+
 def network_tree(network: Network) -> dict[str, Any]:
     """What cannot change without making the network anew."""
     return {
         "version": VERSION, "driver": network.driver or "bridge", "internal": network.internal,
         "labels": dict(sorted(network.labels.items())), "ipam": [_data(p) for p in network.ipam],
+        **{key: _data(getattr(network, key)) for key in ("driver_opts", "enable_ipv4",
+           "enable_ipv6") if getattr(network, key) not in (None, {}, _USUAL.get(key))},
     }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ SERVICE: Keys = {
          "cpu_rt_runtime", "cpu_shares", "cpuset", "device_cgroup_rules", "devices", "ipc",
          "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "oom_kill_disable",
          "pid", "privileged", "security_opt", "sysctls", "userns_mode", "uts", "extends",
-         "label_file"), _TEXT),
+         "label_file", "mac_address"), _TEXT),
     "pull_policy": frozenset({"missing", "never"}), "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
     "post_start": {"*": _HOOK}, "pre_stop": {"*": _HOOK},
@@ -51,7 +51,9 @@ SERVICE: Keys = {
         "target": _TEXT, "published": _TEXT, "host_ip": _TEXT,
         "protocol": frozenset({"tcp", "udp"})}},
     "volumes": {"*": _MOUNT},
-    "networks": {"*": dict.fromkeys(("aliases", "ipv4_address", "mac_address", "priority"))},
+    "networks": {"*": dict.fromkeys((
+        "aliases", "ipv4_address", "ipv6_address", "link_local_ips", "mac_address",
+        "interface_name", "driver_opts", "priority", "gw_priority"))},
     "logging": {"driver": frozenset({"json-file", "local"}),
                 "options": {"max-size": _TEXT, "max-file": _TEXT}},
     "deploy": {"replicas": _TEXT, "resources": {
@@ -59,10 +61,10 @@ SERVICE: Keys = {
         "reservations": {"memory": _TEXT}}},
 }  # fmt: skip
 NETWORK: Keys = {
-    "name": _TEXT, "driver": frozenset({"bridge"}), "internal": _TEXT, "external": _TEXT,
-    "labels": _TEXT, "enable_ipv4": frozenset({True}),
-    "ipam": {"driver": frozenset({"default"}),
-             "config": {"*": dict.fromkeys(("subnet", "ip_range", "gateway"))}},
+    "name": _TEXT, "driver": frozenset({"bridge"}), "driver_opts": _TEXT, "internal": _TEXT,
+    "external": _TEXT, "labels": _TEXT, "enable_ipv4": _TEXT, "enable_ipv6": _TEXT,
+    "ipam": {"driver": frozenset({"default"}), "config": {"*": dict.fromkeys(
+        ("subnet", "ip_range", "gateway", "aux_addresses"))}},
 }  # fmt: skip
 VOLUME: Keys = {
     "name": _TEXT, "driver": frozenset({"local"}), "driver_opts": _TEXT, "external": _TEXT,
@@ -108,15 +110,12 @@ _LATER = ""
 _STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
     **{f"services.*.{key}": _LATER for key in (
-        "build", "develop", "external_links", "gpus", "links", "mac_address", "models",
+        "build", "develop", "external_links", "gpus", "links", "models",
         "platform", "provider", "storage_opt", "use_api_socket", "volumes_from",
         "deploy.resources.reservations.devices",
-        "deploy.restart_policy", "networks.*.driver_opts", "networks.*.gw_priority",
-        "networks.*.interface_name", "networks.*.ipv6_address", "networks.*.link_local_ips",
+        "deploy.restart_policy",
         "volumes.*.image.subpath", "pre_start.*.per_replica")},
     "services.*.runtime": "there is one runtime here, our own",
-    **{f"networks.*.{key}": _LATER for key in (
-        "driver_opts", "enable_ipv6", "ipam.config.*.aux_addresses")},
     **{f"secrets.*.{key}": _STORE for key in ("driver", "driver_opts", "template_driver")},
     "configs.*.template_driver": _STORE,
     **{f"models.*.{key}": _LATER for key in ("name", "model", "context_size", "runtime_flags")},

@@ -131,6 +131,28 @@ class ContainerStatus(_Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """One subnet of a network."""
+
+    subnet: str
+    """`ADDRESS/PREFIX`"""
+    gateway: str
+    ip_range: str = ""
+    """Where containers get their addresses; empty: anywhere in it."""
+    reserved: tuple[str, ...] = ()
+    """Addresses of others."""
+
+    @property
+    def is_ipv6(self) -> bool:
+        return ":" in self.subnet
+
+    def to_json(self) -> dict[str, Any]:  # JSON has no narrower type
+        """The entry of `NetworkRecord.pools`."""
+        return {"subnet": self.subnet, "gateway": self.gateway, "ip_range": self.ip_range,
+                "reserved": list(self.reserved)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRecord(_Record):
     """A bridge network, known to the whole machine by its name."""
 
@@ -150,6 +172,23 @@ class NetworkRecord(_Record):
     labels: dict[str, str]
     leases: dict[str, str] = field(default_factory=dict)
     """`project/service/index` (or container id of a one-off) -> IPv4 address."""
+    leases6: dict[str, str] = field(default_factory=dict)
+    """As `leases`, IPv6."""
+    pools: list[dict[str, Any]] = field(default_factory=list)
+    """Every subnet, of both families: {subnet, gateway, ip_range, reserved: [address]}; the first
+    IPv4 one is `subnet` and `gateway` too, which are empty where there is none."""
+    options: dict[str, str] = field(default_factory=dict)
+    """`driver_opts`."""
+
+    def all_pools(self) -> list[Pool]:
+        """The subnets as values."""
+        if not self.pools:
+            return [Pool(subnet=self.subnet, gateway=self.gateway)] if self.subnet else []
+        return [
+            Pool(subnet=pool["subnet"], gateway=pool["gateway"],
+                 ip_range=pool.get("ip_range", ""), reserved=tuple(pool.get("reserved", ())))
+            for pool in self.pools
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -202,8 +202,10 @@ def settle_network(layout: Layout, record: NetworkRecord) -> None:
             there = read_record(layout.network_record(record.name), NetworkRecord)
         except StateError:
             there = None  # damaged: ours replaces it
-        leases = {} if there is None or there.subnet != record.subnet else there.leases
-        save_network(layout, replace(record, leases={**record.leases, **leases}))
+        if there is not None and there.all_pools() == record.all_pools():
+            record = replace(record, leases={**record.leases, **there.leases},
+                             leases6={**record.leases6, **there.leases6})
+        save_network(layout, record)
 
 
 def forget_container(layout: Layout, project: str, id_: str) -> None:

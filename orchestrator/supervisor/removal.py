@@ -65,10 +65,11 @@ async def _forget_leases(lane: Lane) -> None:
 def _forget_lease(lane: Lane, network: str) -> None:
     path = lane.project.layout.network_record(network)
     record = store.read_record(path, NetworkRecord)
-    if record is None or lane.id not in record.leases:
+    if record is None or lane.id not in {*record.leases, *record.leases6}:
         return
     leases = {key: address for key, address in record.leases.items() if key != lane.id}
-    store.save_network(lane.project.layout, replace(record, leases=leases))
+    leases6 = {key: address for key, address in record.leases6.items() if key != lane.id}
+    store.save_network(lane.project.layout, replace(record, leases=leases, leases6=leases6))
 
 
 async def _networks_lock(lane: Lane) -> store.Lock:

@@ -14,18 +14,18 @@ import anyio
 from anyio import lowlevel
 
 from orchestrator.errors import NetworkError, StateError
-from orchestrator.network import bridge, dns, endpoint, files, waiting
+from orchestrator.network import dns, endpoint, files, waiting
 from orchestrator.network.nametable import NameTable
 from orchestrator.network.ports import Publisher
 from orchestrator.runtime import isolation
 from orchestrator.state import observe, store
 from orchestrator.state.records import ContainerRecord, NetworkRecord
-from orchestrator.supervisor import faults, peers
+from orchestrator.supervisor import bridges, faults, peers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from orchestrator.runtime.spec import ContainerSpec
+    from orchestrator.runtime.spec import ContainerSpec, Endpoint
     from orchestrator.state.records import ContainerStatus
     from orchestrator.supervisor.project import Project
 
@@ -50,28 +50,12 @@ class Services:
 
     def create_network(self, record: NetworkRecord) -> str | None:
         """Make the bridge; a reason to warn or None.  On failure nothing is left of it."""
-        was_there = bridge.bridge_exists(record.bridge)
-        try:
-            if not record.internal:
-                bridge.enable_forwarding(self._marker())
-            warning = _create_bridge(record)
-            store.settle_network(self._project.layout, record)
-            return warning
-        except NetworkError:
-            if not was_there:
-                bridge.remove_bridge(record.bridge, subnet=record.subnet)
-            raise
-
-    def _marker(self) -> str:
-        return f"{self._project.layout.networks()}/.forwarding"
+        return bridges.create(self._project.layout, record)
 
     async def remove_network(self, record: NetworkRecord) -> None:
         """Remove the bridge, its rules and its record."""
         self._detach_now()
-        bridge.remove_bridge(record.bridge, subnet=record.subnet)
-        store.forget_network(self._project.layout, record.name)
-        if not any(True for _ in observe.networks(self._project.layout)):
-            bridge.restore_forwarding(self._marker())
+        bridges.remove(self._project.layout, record)
 
     def is_used(self, network: str) -> bool:
         """Whether a container of another project has it (an `external` network there)."""
@@ -118,7 +102,8 @@ class Services:
         gateway = next((e.gateway for e in spec.endpoints if e.gateway), None)
         hosts = files.hosts_file(
             hostname=spec.hostname or os.uname().nodename, domainname=spec.domainname,
-            extra_hosts=spec.hosts, addresses=[e.address for e in spec.endpoints], gateway=gateway,
+            extra_hosts=spec.hosts, gateway=gateway,
+            addresses=[a for e in spec.endpoints for a in addresses_of(e)],
         )  # fmt: skip
         servers = [endpoint.DNS_ADDRESS] if spec.endpoints else list(_upstreams(spec)())
         return {
@@ -152,13 +137,14 @@ class Services:
         sockets: list[socket.socket] = []
         if isolation.is_own(spec.namespaces.network):
             sockets = endpoint.attach(pid, spec.endpoints, container=spec.id,
-                                      dns=bool(spec.endpoints))  # fmt: skip
+                                      dns=bool(spec.endpoints), hairpin=bool(spec.ports))
         self._serve(spec, sockets)
         self.store_again(spec.id)
 
     def _serve(self, spec: ContainerSpec, sockets: list[socket.socket]) -> None:
         self._table.set(
-            spec.id, {e.network: (e.names, e.address) for e in spec.endpoints}, name=spec.name
+            spec.id, {e.network: (e.names, addresses_of(e)) for e in spec.endpoints},
+            name=spec.name,
         )
         if sockets:
             self._sockets[spec.id] = sockets
@@ -264,23 +250,22 @@ class Services:
                     faults.report(exc, doing=f"serving container {id_[:12]}")
 
 
-def _create_bridge(record: NetworkRecord) -> str | None:
-    prefix = int(record.subnet.partition("/")[2])
-    return bridge.create_bridge(record.bridge, gateway=record.gateway, prefix=prefix,
-                                internal=record.internal, subnet=record.subnet)  # fmt: skip
+def addresses_of(end: Endpoint) -> list[str]:
+    """Its IPv4 and IPv6 address, as far as it has them."""
+    return [address for address in (end.address, end.address6) if address]
 
 
 def _target(spec: ContainerSpec) -> str:
     """Where published ports lead: the network with the gateway, else the first."""
-    ends = sorted(spec.endpoints, key=lambda e: e.gateway is None)
+    ends = sorted(spec.endpoints, key=lambda e: e.gateway is None and e.gateway6 is None)
     if not ends:
         raise NetworkError(f"cannot publish ports of {spec.name}: it has no network")
-    return ends[0].address
+    return addresses_of(ends[0])[0]
 
 
 def _upstreams(spec: ContainerSpec) -> Callable[[], Sequence[str]]:
     """Whom its resolver asks for other names: nobody where all its networks are internal."""
-    if spec.endpoints and all(e.gateway is None for e in spec.endpoints):
+    if spec.endpoints and all(e.gateway is None and e.gateway6 is None for e in spec.endpoints):
         return tuple
     return (lambda: spec.dns) if spec.dns else dns.host_upstreams
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.engine.endpoints import Attachment
 from orchestrator.engine.mounting import mounting
-from orchestrator.engine.resolve import Attachment, Identity, ImageFacts, resolve
+from orchestrator.engine.resolve import Identity, ImageFacts, resolve
 from orchestrator.image.config import ImageConfig
 from orchestrator.runtime.spec import ContainerSpec
 from orchestrator.spec.model import Network, Project, Service, ServiceNetwork
@@ -41,7 +42,8 @@ def record(key: str = "default", **said: Any) -> NetworkRecord:
 
 
 def attachment(key: str = "default", address: str = "10.1.2.3", **said: Any) -> Attachment:
-    return Attachment(network=record(key, **said), address=address, mac="02:42:0a:01:02:03")
+    made = record(key, **said)
+    return Attachment(network=made, address=address, mac="02:42:0a:01:02:03", gateway=made.gateway)
 
 
 def resolved(

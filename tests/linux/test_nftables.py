@@ -28,14 +28,15 @@ def snapshot() -> tuple[list[str], list[str], list[str]]:
 
 
 def add(bridge: str, *, internal: bool = False) -> None:
-    nftables.add_network(bridge, subnet="10.9.0.0/24", internal=internal)
+    nftables.add_network(bridge, subnets=["10.9.0.0/24"], internal=internal)
 
 
 @isolated
 def test_a_network_has_one_guard_and_one_way_out() -> None:
     add("pc-a")
     assert snapshot() == (
-        ["pcompose"], ["pc-a-forward", "pc-a-nat"], ["pc-a-forward", "pc-a-nat"],
+        ["pcompose"], ["pc-a-forward", "pc-a-nat"],
+        ["pc-a-forward", "pc-a-forward", "pc-a-nat", "pc-a-nat"],
     )  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def test_the_table_goes_with_the_last_network() -> None:
 @isolated
 def test_a_refused_rule_leaves_nothing_of_the_change() -> None:
     with pytest.raises(OSError, match="chain"):
-        nftables.add_network("x" * 300, subnet="10.9.0.0/24", internal=False)
+        nftables.add_network("x" * 300, subnets=["10.9.0.0/24"], internal=False)
     assert snapshot() == ([], [], [])
 
 

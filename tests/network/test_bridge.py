@@ -12,6 +12,7 @@ import pytest
 from orchestrator.errors import NetworkError
 from orchestrator.linux import netlink, nftables, syscalls
 from orchestrator.network import bridge, routes
+from orchestrator.network import forwarding as switching
 from tests.network import world
 from tests.network.namespaces import isolated, run_in_child
 
@@ -199,19 +200,19 @@ def test_forwarding_goes_back_to_what_it_was(tmp_path: Path) -> None:
     @isolated
     def changed() -> None:
         switch.write_text("0")
-        bridge.enable_forwarding(str(marker))
-        bridge.enable_forwarding(str(marker))
+        switching.enable(str(marker))
+        switching.enable(str(marker))
         assert switch.read_text() == "1\n"
-        bridge.restore_forwarding(str(marker))
+        switching.restore(str(marker))
         assert switch.read_text() == "0\n"
         assert not marker.exists()
-        bridge.restore_forwarding(str(marker))
+        switching.restore(str(marker))
 
     @isolated
     def found_so() -> None:
         switch.write_text("1")
-        bridge.enable_forwarding(str(marker))
-        bridge.restore_forwarding(str(marker))
+        switching.enable(str(marker))
+        switching.restore(str(marker))
         assert switch.read_text() == "1\n"
 
     changed()

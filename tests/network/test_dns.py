@@ -33,7 +33,7 @@ class Stack:
         self.guest, self.sockets = self._exits.enter_context(
             world.container(world.ID, net.link(2))
         )
-        self.table.set(world.ID, {"n": (["web"], "172.20.5.2")}, name="p-web-1")
+        self.table.set(world.ID, {"n": (["web"], ["172.20.5.2"])}, name="p-web-1")
 
     def run(self, client: Callable[[], Any]) -> Any:
         """What `client` returns, run inside the container while its resolver serves."""
@@ -107,7 +107,7 @@ def test_names_of_the_table_are_answered() -> None:
 def test_many_replicas_come_by_tcp_when_they_do_not_fit() -> None:
     stack = Stack()
     for number in range(100):
-        stack.table.set(f"c{number}", {"n": (["many"], f"172.20.5.{number + 3}")})
+        stack.table.set(f"c{number}", {"n": (["many"], [f"172.20.5.{number + 3}"])})
     query = dnspacket.query(77, "many", dnspacket.A)
 
     def client() -> tuple[bytes, list[bytes], tuple[int, list[str]]]:

@@ -13,10 +13,10 @@ from orchestrator.network.nametable import NameTable
 @pytest.fixture
 def table() -> NameTable:
     table = NameTable()
-    table.set("c1", {"front": (["web", "p-web-1"], "10.0.0.2")}, name="p-web-1")
-    table.set("c2", {"front": (["web", "p-web-2"], "10.0.0.3")}, name="p-web-2")
-    table.set("c3", {"back": (["db"], "10.1.0.2"), "front": (["DB", "store"], "10.0.0.4")})
-    table.set("c4", {"back": (["db-client"], "10.1.0.3")})
+    table.set("c1", {"front": (["web", "p-web-1"], ["10.0.0.2"])}, name="p-web-1")
+    table.set("c2", {"front": (["web", "p-web-2"], ["10.0.0.3"])}, name="p-web-2")
+    table.set("c3", {"back": (["db"], ["10.1.0.2"]), "front": (["DB", "store"], ["10.0.0.4"])})
+    table.set("c4", {"back": (["db-client"], ["10.1.0.3"])})
     return table
 
 
@@ -65,10 +65,25 @@ def test_a_removed_container_is_not_known(table: NameTable) -> None:
 
 
 def test_a_successor_at_the_same_address_outlives_its_predecessor(table: NameTable) -> None:
-    table.set("new", {"front": (["web"], "10.0.0.2")})
+    table.set("new", {"front": (["web"], ["10.0.0.2"])})
     table.remove("c1")
     assert sorted(table.lookup("c3", "web")) == ["10.0.0.2", "10.0.0.3"]
     assert table.reverse("c3", "10.0.0.2") == "web.front"
+
+
+def test_a_link_is_a_name_for_one_container_alone(table: NameTable) -> None:
+    table.set("c5", {"front": (["app"], ["10.0.0.9"])}, links=[("Database", "db"), ("w", "web")])
+    assert table.lookup("c5", "database") == ["10.0.0.4"]
+    assert len(table.lookup("c5", "w")) == 2
+    assert table.lookup("c1", "database") == []
+
+
+def test_both_families_are_known(table: NameTable) -> None:
+    table.set("c6", {"front": (["dual"], ["10.0.0.8", "fd00::8"])}, name="p-dual-1")
+    assert sorted(table.lookup("c1", "dual")) == ["10.0.0.8", "fd00::8"]
+    assert table.reverse("c1", "fd00::8") == "p-dual-1.front"
+    table.remove("c6")
+    assert table.reverse("c1", "fd00::8") is None
 
 
 class Table(RuleBasedStateMachine):
@@ -77,17 +92,17 @@ class Table(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.table = NameTable()
-        self.there: dict[str, dict[str, tuple[list[str], str]]] = {}
+        self.there: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
 
     containers = st.sampled_from(["a", "b", "c"])
     memberships = st.dictionaries(
         st.sampled_from(["n", "m"]),
         st.tuples(st.lists(st.sampled_from(["x", "X", "y"]), max_size=3),
-                  st.sampled_from(["10.0.0.1", "10.0.0.2"])),
+                  st.lists(st.sampled_from(["10.0.0.1", "fd00::2"]), unique=True)),
     )  # fmt: skip
 
     @rule(container=containers, networks=memberships)
-    def set(self, container: str, networks: dict[str, tuple[list[str], str]]) -> None:
+    def set(self, container: str, networks: dict[str, tuple[list[str], list[str]]]) -> None:
         self.table.set(container, networks)
         self.there[container] = networks
 
@@ -101,8 +116,9 @@ class Table(RuleBasedStateMachine):
         expected: set[str] = set()
         for network in self.there.get(container, {}):
             expected = {
-                others[network][1] for others in self.there.values()
-                if network in others and name.lower() in [n.lower() for n in others[network][0]]
+                address for others in self.there.values() if network in others
+                and name.lower() in [n.lower() for n in others[network][0]]
+                for address in others[network][1]
             }  # fmt: skip
             if expected:
                 break

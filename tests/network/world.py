@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import Any
 
 from orchestrator.linux import netlink
 from orchestrator.network import bridge, endpoint, ipam
@@ -28,6 +29,12 @@ class Link:
     prefix: int
     mac: str
     gateway: str | None
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str | None = None
+    link_local: tuple[str, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,27 +43,37 @@ class Net:
     subnet: IPv4Network
     warning: str | None
 
-    def link(self, number: int, *, interface: str = "eth0", way_out: bool = True) -> Link:
+    def link(
+        self, number: int, *, interface: str = "eth0", way_out: bool = True, **more: Any
+    ) -> Link:
         address = str(self.subnet[number])
         return Link(
             bridge=self.bridge, interface=interface, address=address, prefix=24,
-            mac=ipam.mac_of(address), gateway=str(self.subnet[1]) if way_out else None,
+            mac=ipam.mac_of(address), gateway=str(self.subnet[1]) if way_out else None, **more,
         )  # fmt: skip
 
+    def dual(self, number: int, **more: Any) -> Link:
+        """A link with an IPv6 address too."""
+        third = self.subnet.network_address.packed[2]
+        return self.link(number, address6=f"fd00:{third}::{number}", prefix6=64,
+                         gateway6=f"fd00:{third}::1", **more)  # fmt: skip
 
-def network(name: str, third: int, *, internal: bool = False) -> Net:
+
+def network(name: str, third: int, *, internal: bool = False, dual: bool = False) -> Net:
     subnet = IPv4Network(f"172.20.{third}.0/24")
-    warning = bridge.create_bridge(
-        name, gateway=str(subnet[1]), prefix=24, internal=internal, subnet=str(subnet)
-    )
+    addresses = [(str(subnet[1]), str(subnet))]
+    addresses += [(f"fd00:{third}::1", f"fd00:{third}::/64")] if dual else []
+    warning = bridge.create_bridge(name, addresses, internal=internal)
     return Net(bridge=name, subnet=subnet, warning=warning)
 
 
 @contextmanager
-def container(id_: str, *links: Link) -> Iterator[tuple[Guest, list[socket.socket]]]:
+def container(
+    id_: str, *links: Link, hairpin: bool = True
+) -> Iterator[tuple[Guest, list[socket.socket]]]:
     """A guest with its links and DNS sockets."""
     with Guest() as guest:
-        sockets = endpoint.attach(guest.pid, links, container=id_)
+        sockets = endpoint.attach(guest.pid, links, container=id_, hairpin=hairpin)
         try:
             yield guest, sockets
         finally:
@@ -96,13 +113,14 @@ def _up(name: str, address: str) -> None:
 
 
 def listener(address: str = "0.0.0.0", port: int = 80) -> socket.socket:
-    return socket.create_server((address, port))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family)
 
 
 def dial(address: str, port: int = 80, *, timeout: float = 5.0) -> tuple[str, int]:
-    """The address the connection came from, as its other end sees it: it has to accept."""
+    """Our own address of the connection."""
     with socket.create_connection((address, port), timeout=timeout) as sock:
-        own: tuple[str, int] = sock.getsockname()
+        own: tuple[str, int] = sock.getsockname()[:2]
         return own
 
 

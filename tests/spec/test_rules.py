@@ -98,7 +98,7 @@ UNSUPPORTED = """
         ports: [{target: 1, protocol: sctp}]
         volumes: [{type: image, source: i, target: /i}]
         pull_policy: always
-    networks: {n: {driver: macvlan, enable_ipv6: true}}
+    networks: {n: {driver: macvlan}}
     volumes: {v: {driver: other}}
     secrets: {s: {file: x, driver: x}}
     configs: {c: {content: x, template_driver: y}}
@@ -106,7 +106,7 @@ UNSUPPORTED = """
 NAMED = [
     "services.a.build", "services.a.logging.driver: syslog", "services.a.ports.0.protocol: sctp",
     "services.a.volumes.0.type: image", "services.a.pull_policy: always",
-    "networks.n.driver: macvlan", "networks.n.enable_ipv6", "volumes.v.driver: other",
+    "networks.n.driver: macvlan", "volumes.v.driver: other",
     "secrets.s.driver", "configs.c.template_driver",
 ]  # fmt: skip
 
