@@ -22,16 +22,20 @@ def by_profile(
     return enabled, {name: s for name, s in services.items() if name not in enabled}
 
 
-def select(project: Project, services: Iterable[str], *, with_dependencies: bool) -> Project:
+def select(
+    project: Project, services: Iterable[str], *, with_dependencies: bool, complete: bool = True
+) -> Project:
     """The project reduced to the named services (none named: all enabled ones).
 
     A named service enables its profiles.  With dependencies, everything they need comes along,
     optional ones where they are enabled.  Networks, volumes, secrets, configs and models nobody
-    uses are left out.  Raises SpecError for a service that does not exist or that cannot run.
+    uses are left out.  Raises SpecError for a service that does not exist, and for one whose env or
+    label file is wrong, unless `complete` is False: who only lists names needs no such file.
     """
     wanted = list(services)
-    if not wanted:
+    if complete and not wanted:
         _complete(project, project.services)
+    if not wanted:
         return _trimmed(project)
     project = _with_profiles_of(project, wanted)
     names = _matching(project, wanted)
@@ -39,7 +43,8 @@ def select(project: Project, services: Iterable[str], *, with_dependencies: bool
         _demand(project, name)
     if with_dependencies:
         names = _closure(project, names)
-    _complete(project, names)
+    if complete:
+        _complete(project, names)
     chosen = {name: s for name, s in project.services.items() if name in names}
     rest = {name: s for name, s in project.services.items() if name not in names}
     return _trimmed(replace(project, services=chosen, disabled={**project.disabled, **rest}))
