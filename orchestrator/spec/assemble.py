@@ -8,7 +8,8 @@ directory and its own variables.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import SpecError
 from orchestrator.spec import (
@@ -32,6 +33,9 @@ from orchestrator.spec.inputs import LoadOptions
 from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report
 
+if TYPE_CHECKING:
+    from orchestrator.spec.provenance import Role
+
 
 class Sources:
     """Reads files into documents, each file once."""
@@ -41,7 +45,7 @@ class Sources:
         self._report = report
         self._known: dict[str, list[Node]] = {}
 
-    def documents(self, file: str, role: str = "file") -> list[Node]:
+    def documents(self, file: str, role: Role = "file") -> list[Node]:
         """The documents of a file, `-` being standard input.  Raises SpecError."""
         found = self._known.get(file)
         if found is None:
@@ -51,7 +55,7 @@ class Sources:
             )  # fmt: skip
             self._known[file] = found
         trace = self._report.trace
-        return trace.documents(found, role) if trace else found  # type: ignore[arg-type]
+        return trace.documents(found, role) if trace else found
 
     def _bytes(self, file: str) -> bytes:
         if file == inputs.STDIN:
@@ -76,17 +80,17 @@ class Scope:
     """Files to include and to extend are looked for here."""
     home: str
     skip: frozenset[inputs.Phase] = frozenset()
-    chain: tuple[str, ...] = field(default=())
-    """Files that are being included, outermost first."""
+    chain: tuple[str, ...]
+    """The files that include each other, outermost first; the project's own at the start."""
+    role: Role = "file"
 
 
 def assemble(files: Sequence[str], scope: Scope) -> Node | None:
     """The tree of all documents of all files: long forms, absolute paths, environment filled in;
     None where all of them are empty.  Raises SpecError."""
     root: Node | None = None
-    role = "include" if scope.chain else "file"
     for file in files:
-        for document in scope.sources.documents(file, role):
+        for document in scope.sources.documents(file, scope.role):
             root = _with_document(root, document, scope)
     if root is None:
         return None

@@ -62,8 +62,16 @@ _GRANT: Table = {
     "source": fields.text, "target": fields.said, "uid": fields.said, "gid": fields.said,
     "mode": fields.mode,
 }  # fmt: skip
-grant = made(Grant, _GRANT)
-device = made(Device, dict.fromkeys(("source", "target", "permissions"), fields.text))
+grant = made(Grant, _GRANT, source="")
+
+
+def device(raw: Raw) -> Device:
+    found = fields.read(raw, dict.fromkeys(("source", "target", "permissions"), fields.said))
+    source = found.get("source") or ""
+    return Device(
+        source=source, target=found.get("target") or source,
+        permissions=found.get("permissions") or "rwm",
+    )  # fmt: skip
 
 
 def _how_many(value: object) -> int:
@@ -86,10 +94,11 @@ def _ulimit(name: str, raw: Any) -> Ulimit:
     return Ulimit(name=name, **fields.read(pair, dict.fromkeys(("soft", "hard"), fields.integer)))
 
 
-_RATES = each(made(DeviceRate, {"path": fields.text, "rate": fields.size}))
+_RATES = each(made(DeviceRate, {"path": fields.text, "rate": fields.size}, path="", rate=0))
 _BLOCK_IO: Table = {
     "weight": fields.integer,
-    "weight_device": each(made(DeviceWeight, {"path": fields.text, "weight": fields.integer})),
+    "weight_device": each(made(DeviceWeight, {"path": fields.text, "weight": fields.integer},
+                               path="", weight=0)),
     **dict.fromkeys(("device_read_bps", "device_read_iops", "device_write_bps",
                      "device_write_iops"), _RATES),
 }  # fmt: skip
@@ -130,25 +139,12 @@ def mount(raw: Raw) -> VolumeMount:
 
 
 _PORT: Table = {
-    "target": lambda value: _container_port(fields.integer(value)),
-    "published": lambda value: _published(fields.text(value)),
+    "target": fields.integer, "published": fields.said,
     "host_ip": lambda value: _address(fields.text(value)),
     **dict.fromkeys(("protocol", "mode"), fields.text),
     **dict.fromkeys(("name", "app_protocol"), fields.said),
 }  # fmt: skip
 port = made(Port, _PORT)
-
-
-def _container_port(number: int) -> int:
-    if not 0 < number <= ports.HIGHEST:
-        raise ValueError(f"{number} is not a port from 1 to {ports.HIGHEST}")
-    return number
-
-
-def _published(text: str) -> str | None:
-    if text:
-        ports.parse_range(text)
-    return text or None
 
 
 def _address(text: str) -> str | None:

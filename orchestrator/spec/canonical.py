@@ -143,7 +143,14 @@ def _dependencies(node: Node) -> Node:
 
 
 def _ssh(node: Node) -> Node:
-    found = shapes.pairs(shapes.listed(node))
+    """A list may have `ID: PATH` as well, the form in which the reference prints it."""
+    found = shapes.listed(node)
+    if isinstance(found.value, list):
+        found = found.copy([
+            item.copy(item.value.replace(": ", "=", 1)) if isinstance(item.value, str) else item
+            for item in found.value
+        ])  # fmt: skip
+    found = shapes.pairs(found)
     return found.copy({
         key: child.copy("") if child.value is None else child
         for key, child in found.entries.items()

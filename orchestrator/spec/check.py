@@ -195,6 +195,22 @@ def _absolute_targets(project: Project, root: Node) -> Iterator[Finding]:
                 yield path, text, hint if is_drive else None
 
 
+def _port_numbers(project: Project, root: Node) -> Iterator[Finding]:
+    for name, service in project.services.items():
+        for index, port in enumerate(service.ports):
+            path: Path = ("services", name, "ports", index)
+            if not 0 < port.target <= ports.HIGHEST:
+                text = f"{port.target} is not a port from 1 to {ports.HIGHEST}"
+                yield (*path, "target"), text, None
+            if port.protocol not in ports.PROTOCOLS:
+                text = f"must be {', '.join(ports.PROTOCOLS)}, not {port.protocol!r}"
+                yield (*path, "protocol"), text, None
+            try:
+                ports.parse_range(port.published or "0")
+            except ValueError as exc:
+                yield (*path, "published"), str(exc), None
+
+
 def _restart(project: Project, root: Node) -> Iterator[Finding]:
     for name, service in project.services.items():
         policy, colon, count = service.restart.partition(":")
@@ -216,16 +232,9 @@ def _host_addresses(project: Project, root: Node) -> Iterator[Finding]:
 
 
 def _container_names(project: Project, root: Node) -> Iterator[Finding]:
-    seen: dict[str, str] = {}
     for name, service in project.services.items():
-        fixed = service.container_name
-        if fixed is None:
-            continue
-        path: Path = ("services", name, "container_name")
-        if fixed in seen:
-            yield path, f"{fixed} is already the name of service {seen[fixed]}", None
-        seen[fixed] = name
-        if service.scale > 1:
+        if service.container_name is not None and service.scale > 1:
+            path: Path = ("services", name, "container_name")
             text = f"a fixed name cannot be given to {service.scale} containers"
             yield path, text, "remove `container_name` or scale to 1"
 
@@ -307,6 +316,6 @@ RULES: tuple[Rule, ...] = (
     _mount_targets, _container_names, _network_mode, _said_twice, _watched,
 )  # fmt: skip
 START_RULES: tuple[Rule, ...] = (
-    _absolute_targets, _restart, _host_addresses, _static_addresses, _start_interval,
+    _absolute_targets, _port_numbers, _restart, _host_addresses, _static_addresses, _start_interval,
     _healthy_dependencies,
 )  # fmt: skip

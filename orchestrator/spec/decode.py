@@ -67,11 +67,20 @@ def _duration(node: Node) -> Node:
 def _environment(node: Node) -> Node:
     found = shapes.pairs(node)
     for name, child in found.entries.items():
+        text = ""
         if name != name.rstrip():
-            raise ValueError(f"variable {name!r} has a blank before `=`")
-        if not name or "=" in name or "\0" in str(child.value):
-            raise ValueError(f"{name!r} cannot be the name of a variable")
+            text = f"variable {name!r} has a blank before `=`"
+        elif not name or "=" in name or "\0" in str(child.value):
+            text = f"{name!r} cannot be the name of a variable"
+        if text:
+            raise Misread([((_index(node, name),), text)])
     return found
+
+
+def _index(node: Node, name: str) -> str | int:
+    """Where the pair `name` is in a list or mapping of pairs."""
+    starts = [str(item.value).partition("=")[0] for item in node.items]
+    return starts.index(name) if name in starts else name
 
 
 def _labels(node: Node) -> Node:

@@ -85,9 +85,10 @@ def by_key(convert: Callable[[str, Any], T]) -> Callable[[Raw], dict[str, T]]:
     return convert_all
 
 
-def made(cls: Callable[..., T], table: Table) -> Callable[[Raw], T]:
-    """A reader of mappings into a class of the model."""
-    return lambda raw: cls(**read(raw, table))
+def made(cls: Callable[..., T], table: Table, **defaults: Any) -> Callable[[Raw], T]:
+    """A reader of mappings into a class of the model; the defaults are for what the class demands
+    and the schema does not."""
+    return lambda raw: cls(**{**defaults, **read(raw, table)})
 
 
 def text(value: object) -> str:

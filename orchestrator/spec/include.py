@@ -129,6 +129,7 @@ def _imported(entry: _Entry, scope: Scope) -> Node | None:
         scope, variables=variables, search_dir=directory,
         working_dir=directory if os.path.isdir(directory) else os.path.dirname(directory),
         skip=scope.skip & {"interpolation"}, chain=(*scope.chain, *files),
+        role="include",
     )  # fmt: skip
     return assemble.assemble(files, inner)
 

@@ -43,6 +43,7 @@ def load(options: LoadOptions) -> Project:
     scope = Scope(
         sources=sources, report=report, variables=variables, working_dir=given.working_dir,
         search_dir=given.working_dir, home=variables.get("HOME", ""), skip=options.skip,
+        chain=given.files,
     )  # fmt: skip
     root = assemble.assemble(given.files, scope)
     if root is None or not root.entries:

@@ -212,10 +212,11 @@ class Project:
         found: Path = path
         return nearest(self.marks, found)
 
-    def where(self, *path: str | int) -> str:
+    def where(self, *path: str | int, column: bool = False) -> str:
         """`compose.yaml:14` for messages, with the file's name relative to the working directory;
         empty where nothing is known."""
         mark = self.mark(*path)
         if mark is None:
             return ""
-        return f"{mark.file.removeprefix(self.working_dir.rstrip('/') + '/')}:{mark.line}"
+        file = mark.file.removeprefix(self.working_dir.rstrip("/") + "/")
+        return f"{file}:{mark.line}:{mark.column}" if column else f"{file}:{mark.line}"

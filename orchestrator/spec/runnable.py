@@ -13,15 +13,15 @@ from orchestrator.spec.report import Report
 
 def runnable(project: Project, *, lenient: bool) -> Project:
     """The project, fit to be carried out.  Raises SpecError with every reason against it; if
-    `lenient`, those are warnings of the project instead."""
+    `lenient`, keys that do not work yet are warnings of the project instead."""
     if project.tree is None:
         return project
     report = Report(project.working_dir)
     support.check(project.tree, report)
+    found: tuple[str, ...] = ()
+    if lenient:
+        found = tuple(": ".join(filter(None, problem[:2])) for problem in report.problems)
+        report.problems.clear()
     check.check_start(project, project.tree, report)
-    if not report.problems:
-        return project
-    if not lenient:
-        report.check()
-    found = [": ".join(filter(None, problem[:2])) for problem in report.problems]
-    return replace(project, warnings=(*project.warnings, *found))
+    report.check()
+    return replace(project, warnings=(*project.warnings, *found)) if found else project

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from orchestrator.errors import SpecError
 from orchestrator.spec.model import Project, Service
+from orchestrator.spec.report import Problem
 from orchestrator.spec.suggestion import nearest_name
 
 
@@ -30,7 +31,8 @@ def select(
     A named service enables its profiles.  With dependencies, everything they need comes along,
     optional ones where they are enabled.  Networks, volumes, secrets, configs and models nobody
     uses are left out.  Raises SpecError for a service that does not exist, and for one whose env or
-    label file is wrong, unless `complete` is False: who only lists names needs no such file.
+    label file is wrong or whose container's name is taken, unless `complete` is False: who only
+    lists names needs neither.
     """
     wanted = list(services)
     if complete and not wanted:
@@ -85,8 +87,19 @@ def _demand(project: Project, name: str) -> None:
 
 
 def _complete(project: Project, names: Iterable[str]) -> None:
-    """SpecError with what is wrong with the files of these services."""
-    problems = [problem for name in names for problem in project.incomplete.get(name, ())]
+    """SpecError with what is wrong with the files and the names of these services."""
+    problems: list[Problem] = []
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        problems += project.incomplete.get(name, ())
+        fixed = project.services[name].container_name
+        if fixed is None:
+            continue
+        if fixed in seen:
+            text = f"{fixed} is already the name of service {seen[fixed]}"
+            where = project.where("services", name, "container_name", column=True)
+            problems.append((where, f"services.{name}.container_name: {text}", None))
+        seen[fixed] = name
     if problems:
         raise SpecError("", problems=tuple(dict.fromkeys(problems)))
 

@@ -12,6 +12,7 @@ from orchestrator.errors import SpecError
 from orchestrator.spec.load import LoadOptions, load
 from orchestrator.spec.model import Project, Service
 from orchestrator.spec.runnable import runnable
+from orchestrator.spec.select import select
 
 
 def write(directory: Path, **files: str) -> None:
@@ -32,7 +33,8 @@ def loaded(directory: Path, text: str | None = None, **options: Any) -> Project:
 
 def acted_on(directory: Path, text: str, *, lenient: bool = False) -> Project:
     """The same once it may be carried out."""
-    return runnable(loaded(directory, text), lenient=lenient)
+    project = select(loaded(directory, text), [], with_dependencies=True)
+    return runnable(project, lenient=lenient)
 
 
 def not_acted_on(directory: Path, text: str) -> SpecError:

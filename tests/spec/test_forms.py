@@ -226,7 +226,7 @@ def test_a_service_without_networks_is_on_the_default_one(tmp_path: Path, text: 
     [
         ("ports: ['99999:1', 'a']", "not a port"),
         ("ports: [{published: 1}]", "`target` is missing"),
-        ("ports: [80.5]", "not a port"), ("ports: [{target: 0}]", "not a port"),
+        ("ports: [80.5]", "not a port"),
         ("ports: ['1-65535:1-65535', '1-65535:1-65535/udp', '3:3', '4:4', '5:5']", "more than"),
         ("volumes: [{type: bind, target: /x}]", "`source` is missing"),
         ("volumes: [{type: tmpfs, target: /t, tmpfs: {mode: '0o7'}}]", "without quotes"),
