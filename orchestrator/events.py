@@ -70,11 +70,38 @@ class HookOutput:
     text: str
 
 
-Event = Progress | StateChanged | Warned | HookOutput
+BuildStatus = Literal["Started", "Cached", "Done", "Error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStep:
+    """A step of an image's build moved on."""
+
+    build: str
+    """What is built: the service's image."""
+    step: str
+    """`[build 2/5] RUN make`."""
+    status: BuildStatus
+    details: str = ""
+    """Started: why it was not in the cache; Done: how long it took."""
+    time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOutput:
+    """What a step wrote: whole lines, without the last newline."""
+
+    build: str
+    step: str
+    text: str
+    time: float = 0.0
+
+
+Event = Progress | StateChanged | Warned | HookOutput | BuildStep | BuildOutput
 Sink = Callable[[Event], None]
 
 _TYPES: dict[str, type[Event]] = {
-    c.__name__: c for c in (Progress, StateChanged, Warned, HookOutput)
+    c.__name__: c for c in (Progress, StateChanged, Warned, HookOutput, BuildStep, BuildOutput)
 }
 
 

@@ -17,6 +17,7 @@ _DIGITS = frozenset("0123456789")
 _NAME = _NAME_START | _DIGITS
 _SPECIAL = frozenset("@*#?-$!")
 """Parameters of a shell; no build has them, so they are empty."""
+_QUOTES = frozenset("'\"")
 _MOST_NESTED = 50
 
 
@@ -59,6 +60,11 @@ def _end_of_word(text: str, position: int, escape: str) -> int:
     return min(position, len(text))
 
 
+def expand_document(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
+    """A here-document: variables are put in, quotes stay where they are."""
+    return _Reader(text, Reading(variables=variables, escape=escape, has_quotes=False)).whole()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """How a text is read: what variables are worth and what is left as it stands."""
@@ -69,6 +75,8 @@ class Reading:
     keep_escapes: bool = False
     keep_unset: bool = False
     """`$NAME` of a variable without a value stays `$NAME`."""
+    has_quotes: bool = True
+    """False in a here-document, where only `$` and the escape mean something."""
 
 
 def expand(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
@@ -122,14 +130,14 @@ class _Reader:
         return "".join(found)
 
     def _piece(self, char: str) -> str:
-        if char == "'":
-            return self._raw(self._single())
-        if char == '"':
-            return self._raw(self._double())
+        if char in _QUOTES and self._reading.has_quotes:
+            return self._raw(self._single() if char == "'" else self._double())
         if char == "$":
             return self._split(self._dollar())
         self._at += 1
         if char == self._reading.escape:
+            if not self._reading.has_quotes and self._at < len(self._text):
+                return self._raw(self._escaped_in_double())
             return self._raw(self._escaped())
         if char.isspace():
             self._end_word()

@@ -14,8 +14,14 @@ _MOST_LINKS = 40
 
 
 def exists(layers: Sequence[str], path: str, *, host_usr: bool = False) -> bool:
-    """Whether an absolute path leads to something.  `layers` are directories, top first; with
-    `host_usr` the machine's own /usr lies below theirs."""
+    """Whether an absolute path leads to something; see `find`."""
+    return find(layers, path, host_usr=host_usr) is not None
+
+
+def find(layers: Sequence[str], path: str, *, host_usr: bool = False) -> str | None:
+    """Where an absolute path leads to, in the topmost layer that has it; None: nowhere.  `layers`
+    are directories, top first; with `host_usr` the machine's own /usr lies below theirs."""
+    real: str | None = layers[0] if layers else None
     waiting = _parts(path)
     found: list[str] = []
     links = 0
@@ -26,17 +32,17 @@ def exists(layers: Sequence[str], path: str, *, host_usr: bool = False) -> bool:
             continue
         real = _topmost(_roots(layers, name, found, host_usr=host_usr), [*found, name])
         if real is None:
-            return False
+            return None
         if os.path.islink(real):
             links += 1
             if links > _MOST_LINKS:
-                return False
+                return None
             target = os.readlink(real)
             found = [] if target.startswith("/") else found
             waiting = _parts(target) + waiting
         else:
             found.append(name)
-    return True
+    return real
 
 
 def _parts(path: str) -> list[str]:

@@ -1,0 +1,72 @@
+"""The directories of `--mount=type=cache`: kept between builds, shared as each mount says.
+
+    ROOT/caches/ID        a directory; ID-1, ID-2 … for those who want one of their own
+    ROOT/caches/ID.lock   held, shared or alone, as long as somebody uses it
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from orchestrator.build.cache import digest
+from orchestrator.build.mountflag import Mount
+from orchestrator.build.request import CancelledError
+
+_PATIENCE = 0.05
+
+
+@contextmanager
+def held(
+    root: str, mount: Mount, fill: Callable[[str], None], cancel: threading.Event
+) -> Iterator[str]:
+    """The directory of a cache mount for as long as the block lasts; `fill` puts the first content
+    into a new one."""
+    os.makedirs(f"{root}/caches", mode=0o700, exist_ok=True)
+    base = f"{root}/caches/{digest(['cache', mount.id])[:32]}"
+    path, lock = _taken(base, mount.sharing, cancel)
+    try:
+        _make(path, mount, fill)
+        yield path
+    finally:
+        os.close(lock)
+
+
+def _taken(base: str, sharing: str, cancel: threading.Event) -> tuple[str, int]:
+    """The first directory that is free for this kind of sharing."""
+    number = 0
+    while True:
+        path = f"{base}-{number}" if number else base
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        kind = fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            if sharing == "private":
+                number += 1
+            elif cancel.wait(_PATIENCE):
+                raise CancelledError("the build was given up") from None
+            continue
+        return path, lock
+
+
+def _make(path: str, mount: Mount, fill: Callable[[str], None]) -> None:
+    """A new directory becomes visible when it is whole."""
+    if os.path.isdir(path):
+        return
+    new = f"{path}.new-{os.getpid()}-{threading.get_ident()}"
+    os.mkdir(new, 0o700)
+    try:
+        fill(new)
+        os.chmod(new, mount.mode)
+        os.chown(new, mount.uid, mount.gid)
+        os.rename(new, path)
+    except OSError:
+        shutil.rmtree(new, ignore_errors=True)
+        if not os.path.isdir(path):
+            raise  # else another build, sharing it, was quicker

@@ -1,0 +1,248 @@
+"""The build of one image: its stages run, each in a thread, and the target becomes an image.
+
+Independent stages run at the same time; a stage waits for those it needs.  Whatever fails first
+stops the others and is what the caller gets.  Knows no Compose file and prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+
+from orchestrator.build import cache, stages
+from orchestrator.build.fault import Place, fault
+from orchestrator.build.origins import Finished, Origins
+from orchestrator.build.parse import parse
+from orchestrator.build.request import BuildRequest, CancelledError, Drivers
+from orchestrator.build.stage import StageBuild
+from orchestrator.build.stages import Stage, Stages
+from orchestrator.build.step import State
+from orchestrator.build.view import Layers
+from orchestrator.errors import BuildError, InternalError, PcomposeError
+from orchestrator.events import Warned
+from orchestrator.image import config as configs
+from orchestrator.image import digest, host
+from orchestrator.image.config import ConfigFile, ImageConfig, Platform
+from orchestrator.image.manifest import host_platform
+from orchestrator.image.steps import StepRecords
+from orchestrator.image.store import Image
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PROGRAMS = ("/usr/bin", "/usr/lib", "/usr/sbin", "/var/lib/dpkg/status", "/var/lib/rpm")
+"""What is younger after the machine's own /usr has changed."""
+
+
+def build(request: BuildRequest, drivers: Drivers) -> Image:
+    """The image that the request asks for.  Call it inside of the store's `adding`.  BuildError
+    with the place in the Dockerfile; the store is as consistent after it as before."""
+    return _Build(request, drivers).run()
+
+
+class _Build:
+    def __init__(self, request: BuildRequest, drivers: Drivers) -> None:
+        self._request, self._drivers = request, drivers
+        self._records = StepRecords(drivers.store.root)
+        self._platform = platform_of(request.platform)
+        self._states: dict[int, State] = {}
+        self._failures: list[BaseException] = []
+        self._done: dict[int, threading.Event] = {}
+        self._stages: Stages | None = None
+        self._used_args: set[str] = set()
+        self._own_cancel = threading.Event()
+        self._origins = Origins(request, drivers, self._records, self._finished)
+
+    def run(self) -> Image:
+        file = parse(self._request.dockerfile, file=self._request.file)
+        self._stages = planned = stages.plan(
+            file, args=self._request.args, platform=automatic(self._platform, self._request.target),
+            target=self._request.target, triggers=self._triggers,
+        )  # fmt: skip
+        self._check_network()
+        self._done = {stage.index: threading.Event() for stage in planned.needed}
+        threads = [threading.Thread(target=self._stage, args=(stage,), name=stage.title)
+                   for stage in planned.needed]  # fmt: skip
+        self._run_all(threads)
+        self._origins.remember()
+        self._warn_of_unused(planned, file.file)
+        return self._image(self._states[planned.target])
+
+    def _run_all(self, threads: list[threading.Thread]) -> None:
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            self._drivers.cancel.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+            raise
+        told = [exc for exc in self._failures if not isinstance(exc, CancelledError)]
+        if told or self._failures:
+            raise (told or self._failures)[0]
+
+    def _check_network(self) -> None:
+        if self._request.network == "host" and "network.host" not in self._request.entitlements:
+            raise BuildError("the network of the host is not granted to this build")
+
+    # ---- stages ----
+
+    def _triggers(self, base: str, place: Place) -> tuple[str, ...]:
+        if base in self._request.contexts:
+            return ()
+        return self._origins.find_image(base, place).config.on_build
+
+    def _stage(self, stage: Stage) -> None:
+        """The life of a stage's thread."""
+        try:
+            for needed in sorted(stage.needs):
+                self._done[needed].wait()
+            if self._failures or self._drivers.cancel.is_set():
+                raise CancelledError("another stage failed")
+            self._states[stage.index] = self._built(stage)
+        except PcomposeError as exc:
+            self._failures.append(exc)
+        except BaseException as exc:  # a bug of ours must not be lost with its thread
+            error = InternalError(f"internal error in stage {stage.title}: "
+                                  f"{type(exc).__name__}: {exc}")
+            error.__cause__ = exc
+            self._failures.append(error)
+        finally:
+            if self._failures:
+                self._drivers.cancel.set()
+            self._done[stage.index].set()
+
+    def _built(self, stage: Stage) -> State:
+        assert self._stages is not None
+        worker = StageBuild(
+            self._request, self._drivers, stage, records=self._records, origins=self._origins,
+            known=self._stages.globals, escape=self._stages.escape,
+        )  # fmt: skip
+        state = self._beginning(stage)
+        worker.run(state)
+        self._used_args |= worker.used_args
+        return state
+
+    def _beginning(self, stage: Stage) -> State:
+        if stage.parent is not None:
+            self._check_platform(stage, str(self._platform))
+            return self._states[stage.parent].child()
+        if stage.base == stages.SCRATCH:
+            self._check_platform(stage, str(self._platform))
+            return State(chain=stages.SCRATCH, config=ImageConfig(env=(("PATH", PATH),)))
+        if stage.base in self._request.contexts:
+            raise fault(stage.place, f"FROM {stage.base}: a directory cannot be built on",
+                        hint="begin with `FROM scratch` and COPY --from it")
+        image = self._origins.find_image(stage.base, stage.place)
+        self._check_platform(stage, image.platform)
+        return self._of_image(image)
+
+    def _of_image(self, image: Image) -> State:
+        store = self._drivers.store
+        layers = store.layers(image)
+        file = configs.parse(store.read_blob(image.id))
+        chain = cache.chain_of(_machine_mark() if image.host_usr else "image",
+                               [layer.diff_id for layer in layers])  # fmt: skip
+        return State(
+            chain=chain, layers=layers, config=replace(file.config, on_build=()),
+            history=list(file.history), created=file.created, author=file.author,
+            host_usr=image.host_usr,
+        )  # fmt: skip
+
+    def _check_platform(self, stage: Stage, found: str) -> None:
+        wanted = platform_of(stage.platform) if stage.platform else self._platform
+        if not fits(found, wanted):
+            raise fault(stage.place, f"FROM {stage.base or stage.title}: it is for {found}, and "
+                        f"{wanted} is wanted")
+        if not can_run(wanted):
+            raise fault(stage.place, f"this machine cannot run programs for {wanted}",
+                        hint="install qemu-user-static (binfmt_misc), or build for "
+                        f"{host_platform()}")
+
+    def _finished(self, name: str) -> Finished | None:
+        assert self._stages is not None
+        number = stages.index_of(name, self._stages.needed)
+        state = self._states.get(number) if number is not None else None
+        if state is None:
+            return None
+        lowers = tuple(self._drivers.store.lower(layer) for layer in reversed(state.layers))
+        return Finished(layers=Layers(lowers=lowers, host_usr=state.host_usr), chain=state.chain)
+
+    # ---- the result ----
+
+    def _image(self, state: State) -> Image:
+        config = replace(state.config, labels={**state.config.labels, **self._request.labels})
+        date = self._request.date
+        file = ConfigFile(
+            platform=self._platform, created=float(date) if date is not None else state.created,
+            config=config, history=tuple(state.history), author=state.author,
+            diff_ids=tuple(layer.diff_id for layer in state.layers),
+        )  # fmt: skip
+        data = configs.dump(file)
+        known = self._drivers.store.resolve(digest.of_bytes(data))
+        if known is not None and known.host_usr == state.host_usr:
+            return known
+        return self._drivers.store.add_image(data, state.layers, host_usr=state.host_usr)
+
+    def _warn_of_unused(self, planned: Stages, file: str) -> None:
+        used = self._used_args | set(planned.globals) | {"SOURCE_DATE_EPOCH"}
+        unused = sorted(set(self._request.args) - used)
+        if unused:
+            self._drivers.sink(Warned(
+                message=f"{file}: no ARG takes the build argument {', '.join(unused)}"))
+
+
+def platform_of(text: str) -> Platform:
+    """`linux/arm64/v8` as a value; empty is this machine's.  BuildError where it is none."""
+    if not text:
+        return host_platform()
+    system, *rest = text.split("/")
+    if not rest and system != "linux":
+        system, rest = "linux", [system]
+    names = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
+    if len(rest) not in (1, 2) or not all(rest) or system != "linux":
+        raise BuildError(f"`{text}` is no platform that images can be built for",
+                         hint="for example linux/amd64")
+    return Platform(architecture=names.get(rest[0], rest[0]), variant=rest[1] if rest[1:] else "")
+
+
+def fits(found: str, wanted: Platform) -> bool:
+    """Whether an image for `found` is one for the wanted platform; variants left out fit."""
+    other = platform_of(found)
+    if (other.os, other.architecture) != (wanted.os, wanted.architecture):
+        return False
+    return not other.variant or not wanted.variant or other.variant == wanted.variant
+
+
+def can_run(platform: Platform) -> bool:
+    """Whether the kernel runs programs of that platform, its own or through binfmt_misc."""
+    own = host_platform().architecture
+    if platform.architecture == own or (own, platform.architecture) == ("amd64", "386"):
+        return True
+    names = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
+    name = names.get(platform.architecture, platform.architecture)
+    return os.path.exists(f"/proc/sys/fs/binfmt_misc/qemu-{name}")
+
+
+def automatic(platform: Platform, target: str) -> dict[str, str]:
+    """The arguments that are there without being given."""
+    own = host_platform()
+    return {
+        "TARGETPLATFORM": str(platform), "TARGETOS": platform.os,
+        "TARGETARCH": platform.architecture, "TARGETVARIANT": platform.variant,
+        "BUILDPLATFORM": str(own), "BUILDOS": own.os, "BUILDARCH": own.architecture,
+        "BUILDVARIANT": own.variant, "TARGETSTAGE": target or "default",
+    }  # fmt: skip
+
+
+def _machine_mark() -> str:
+    """What stands for the machine's own /usr below an image that is built on it."""
+    found = [host.NAME]
+    for path in _PROGRAMS:
+        try:
+            found.append(str(os.stat(path).st_mtime_ns))
+        except OSError:
+            continue
+    return cache.digest(found)
