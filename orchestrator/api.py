@@ -109,6 +109,31 @@ class Project:
 
         return Attached(self._workspace, policy, Rules(**rules), sink=sink)
 
+    # ---- images ----
+
+    def build(
+        self, services: Sequence[str] = (), *, args: Mapping[str, str] | None = None,
+        no_cache: bool = False, ssh: Mapping[str, str | None] | None = None,
+        explain: bool = False, check_only: bool = False, with_dependencies: bool = False,
+        sink: Sink = ignore,
+    ) -> dict[str, str]:  # fmt: skip
+        """Build the services that have a `build`, or those named; service -> image id.  `args` go
+        before those of the files; `check_only` reads the Dockerfiles and builds nothing."""
+        from orchestrator.engine import building
+        from orchestrator.engine.buildfile import BuildOptions
+
+        options = BuildOptions(args=args or {}, no_cache=no_cache, ssh=ssh or {}, explain=explain,
+                               check_only=check_only, environ=self._workspace.choice.environ)
+        built = building.build(self._workspace, services, options, sink=sink,
+                               with_dependencies=with_dependencies)  # fmt: skip
+        return {name: image.id for name, image in built.items()}
+
+    def bake(self, services: Sequence[str] = ()) -> dict[str, Any]:  # JSON has no narrower type
+        """What would be built, in the form of docker buildx bake."""
+        from orchestrator.engine import bake
+
+        return bake.bake(self._workspace, services)
+
     # ---- the rest of a life ----
 
     def down(

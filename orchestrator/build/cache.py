@@ -17,6 +17,7 @@ from typing import Any
 from orchestrator.image.steps import StepRecords
 
 _SHOWN = 4
+NEW = "it was never built here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def reason(records: StepRecords, slot: str, now: Ingredients) -> str:
     instruction of the same file was built."""
     before = records.memo(slot)
     if before is None:
-        return "it was never built here"
+        return NEW
     parts = [text for name, text in _differences(before.get("parts", {}), now.parts)]
     files = _differences(before.get("files", {}), now.files)
     parts += [f"file {name} {text}" for name, text in files[:_SHOWN]]

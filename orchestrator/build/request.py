@@ -38,6 +38,8 @@ class BuildRequest:
     images: Mapping[str, Image] = field(default_factory=dict)
     """Named contexts that are images."""
     args: Mapping[str, str] = field(default_factory=dict)
+    own_args: tuple[str, ...] = ()
+    """Those that are meant for this build alone: one that no ARG takes is worth a warning."""
     target: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     platform: str = ""

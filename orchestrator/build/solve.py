@@ -188,7 +188,7 @@ class _Build:
 
     def _warn_of_unused(self, planned: Stages, file: str) -> None:
         used = self._used_args | set(planned.globals) | {"SOURCE_DATE_EPOCH"}
-        unused = sorted(set(self._request.args) - used)
+        unused = sorted(set(self._request.own_args) - used)
         if unused:
             self._drivers.sink(Warned(
                 message=f"{file}: no ARG takes the build argument {', '.join(unused)}"))

@@ -141,7 +141,7 @@ class Steps:
         return step
 
     def _new(self, key: str, slot: str, ingredients: Ingredients, making: Making) -> Step:
-        why = cache.reason(self._records, slot, ingredients) if self._use_cache else "no cache"
+        why = self._reason(slot, ingredients)
         with self._alone(key):
             step = self._known(key) if self._use_cache else None
             if step is not None:  # somebody else has made it meanwhile
@@ -156,6 +156,13 @@ class Steps:
             cache.note(self._records, slot, ingredients)
             self.tell(making.text, "Done", details=f"{time.monotonic() - begun:.1f}s")
         return step
+
+    def _reason(self, slot: str, ingredients: Ingredients) -> str:
+        """Why it is not in the cache; what is plain is said only to who asks."""
+        if not self._use_cache:
+            return "no cache is wanted" if self._request.explain else ""
+        why = cache.reason(self._records, slot, ingredients)
+        return "" if why == cache.NEW and not self._request.explain else why
 
     def _check_cancelled(self) -> None:
         if self._drivers.cancel.is_set():

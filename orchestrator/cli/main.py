@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Connect this terminal to the main process of a container"),
+    "build": ("build", "Build the images of services that have a `build`"),
     "config": ("config", "Check the files and print what they mean"),
     "configs": ("configs", "Keep configs for `external: true` on this machine"),
     "create": ("create", "Create containers without starting them"),

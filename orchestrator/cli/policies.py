@@ -11,7 +11,8 @@ from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
-    from orchestrator.plan.policy import UpPolicy
+    from orchestrator.events import Event, Sink
+    from orchestrator.plan.policy import Build, UpPolicy
 
 
 def refuse_together(args: Arguments, one: str, other: str) -> None:
@@ -39,9 +40,42 @@ def up_policy(args: Arguments, *, start: bool = True) -> UpPolicy:
         remove_orphans=args.has("remove-orphans"),
         ignore_orphans=ignore,
         renew_anonymous_volumes=args.has_if_known("renew-anon-volumes"),
+        build=build_policy(args),
         start=start and not args.has_if_known("no-start"),
         timeout=args.number("timeout"),
     )  # fmt: skip
+
+
+def build_policy(args: Arguments) -> Build:
+    """What --build and --no-build mean, where a command has them."""
+    always, never = args.has_if_known("build"), args.has_if_known("no-build")
+    if always and never:
+        raise UsageError("--build and --no-build are incompatible")
+    return "always" if always else "never" if never else "missing"
+
+
+def without_build_output(sink: Sink, *, everything: bool = False) -> Sink:
+    """The sink without steps of builds and what they write; with `everything` without progress
+    too."""
+    from orchestrator.events import BuildOutput, BuildStep, Progress
+
+    left_out = (BuildStep, BuildOutput, Progress) if everything else (BuildStep, BuildOutput)
+
+    def quiet(event: Event) -> None:
+        if not isinstance(event, left_out):
+            sink(event)
+
+    return quiet
+
+
+def build_sink(args: Arguments, sink: Sink) -> Sink:
+    """The sink, without the output of builds where --quiet-build is given."""
+    return without_build_output(sink) if args.has("quiet-build") else sink
+
+
+def build_arguments(texts: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE`; `NAME` alone takes our own value, and is left out where we have none."""
+    return {name: value for name, value in variables(texts).items() if value is not None}
 
 
 def _scale(texts: Sequence[str]) -> dict[str, int]:

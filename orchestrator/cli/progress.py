@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from orchestrator.cli import terminal
-from orchestrator.events import Event, Progress, Warned
+from orchestrator.cli.buildlines import BuildLines
+from orchestrator.events import BuildOutput, BuildStep, Event, Progress, Warned
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TICK = 0.1
@@ -41,12 +42,16 @@ class Plain:
 
     def __init__(self, stream: TextIO, warn: Warn, *, prefix: str = "") -> None:
         self._stream, self._warn, self._prefix = stream, warn, prefix
+        self._builds = BuildLines()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Warned):
             self._warn(event.message)
         elif isinstance(event, Progress):
             self._stream.write(plain_line(event, prefix=self._prefix) + "\n")
+            self._stream.flush()
+        elif isinstance(event, BuildStep | BuildOutput):
+            self._stream.writelines(f"{line}\n" for line in self._builds.lines(event))
             self._stream.flush()
 
     def close(self) -> None:
@@ -78,6 +83,9 @@ def json_line(event: Event) -> dict[str, object] | None:
     """The fields docker compose gives; None for what is no progress."""
     if isinstance(event, Warned):
         return {"level": "warning", "message": event.message}
+    if isinstance(event, BuildStep):
+        return {"id": f"Image {event.build}", "status": "Working", "text": event.step,
+                "details": f"{event.status} {event.details}".rstrip()}
     if not isinstance(event, Progress):
         return None
     data: dict[str, object] = {"id": event.id, "status": event.status, "text": event.text}
@@ -176,6 +184,9 @@ class Live:
             if isinstance(event, Warned):
                 self._erase()
                 self._warn(event.message)
+            elif isinstance(event, BuildStep):
+                self._take(Progress(kind="Image", name=event.build, text="Building",
+                                    status="Working", details=event.step))
             elif isinstance(event, Progress):
                 self._take(event)
                 if self._clock() - self._last < TICK:

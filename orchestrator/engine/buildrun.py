@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from orchestrator import names
@@ -30,7 +31,6 @@ class BuildRunner:
 
     def __init__(self) -> None:
         self._pool = Pool()
-        self._hierarchy = Hierarchy.detect()
 
     def __enter__(self) -> BuildRunner:
         return self
@@ -48,7 +48,7 @@ class BuildRunner:
         _write_files(directory, request)
         is_alone = request.network == "none"
         message: Request = launch_request(
-            spec, run_dir=directory, log_dir="", exit_path="", hierarchy=self._hierarchy,
+            spec, run_dir=directory, log_dir="", exit_path="", hierarchy=_hierarchy(),
             wait_for_network=is_alone, stdio="fds",
         )  # fmt: skip
         connect: Callable[[int], None] | None = None
@@ -58,6 +58,11 @@ class BuildRunner:
 
         return self._pool.run(message, subject=spec.name, output=output, cancel=cancel,
                               cloned=connect)
+
+
+@cache
+def _hierarchy() -> Hierarchy:
+    return Hierarchy.detect()
 
 
 def container_spec(request: RunRequest, *, id_: str) -> ContainerSpec:

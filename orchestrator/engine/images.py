@@ -30,14 +30,17 @@ def open_store(layout: Layout) -> ImageStore:
 def find(store: ImageStore, project: Project, *, make_host: bool) -> dict[str, Image]:
     """The image of every service by the service's name.  The reserved image of the machine itself
     is made where it is needed, unless `make_host` is false (a plan changes nothing): then a service
-    on it may be left out.  ImageNotFoundError names every image that is missing, with its place."""
+    on it, or one whose image is still to be built, may be left out.  ImageNotFoundError names every
+    image that is missing, with its place."""
     wanted = {key: use for s in project.services.values() for key, use in uses(s).items()}
     found: dict[str, Image | None] = {}
     for use in wanted.values():
         if use.reference not in found:
             found[use.reference] = _one(store, use.reference, make_host=make_host)
-    missing = [use for use in wanted.values()
-               if found[use.reference] is None and not host.is_host(use.reference)]  # fmt: skip
+    missing = [
+        use for use in wanted.values() if found[use.reference] is None
+        and not host.is_host(use.reference) and (make_host or not use.is_built)
+    ]  # fmt: skip
     if missing:
         raise _not_found(store, project, missing)
     images = {key: found[use.reference] for key, use in wanted.items()}
@@ -51,12 +54,15 @@ class Use:
     reference: str
     who: str
     path: tuple[str | int, ...]
+    is_built: bool = False
+    """There is a `build` that makes it."""
 
 
 def uses(service: Service) -> dict[str, Use]:
     """The service's image under its name; those its pre_start hooks name under `hook_key`."""
     path = ("services", service.name)
-    found = {service.name: Use(service.image, f"service {service.name}", (*path, "image"))}
+    found = {service.name: Use(service.image, f"service {service.name}", (*path, "image"),
+                               is_built=service.build is not None)}  # fmt: skip
     for number, hook in enumerate(service.pre_start):
         if hook.image is not None:
             found[hook_key(service.name, number)] = Use(

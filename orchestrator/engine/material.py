@@ -81,6 +81,14 @@ class Contents:
         for content in wanted:
             material.keep(self._layout, project.name, content)
 
+    def read(self, section: Section, key: str) -> bytes:
+        """The content.  SpecError with the place where it is declared."""
+        found = self._content(section, key)
+        if isinstance(found, Fault):
+            raise SpecError(found.message, hint=found.hint,
+                            where=spot(self._project, section, key))  # fmt: skip
+        return found
+
     def _content(self, section: Section, key: str) -> bytes | Fault:
         if (section, key) not in self._read:
             declared = getattr(self._project, section)[key]

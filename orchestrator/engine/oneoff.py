@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator import events, names
 from orchestrator.engine import (
     allocate,
+    building,
     executable,
     images,
     machine,
@@ -65,6 +66,8 @@ class RunOptions:
     with_dependencies: bool = True
     use_aliases: bool = False
     remove_orphans: bool = False
+    build: bool = False
+    """Build images first, those that are there already too."""
 
 
 def oneoff_service(service: Service, options: RunOptions) -> Service:
@@ -186,7 +189,11 @@ def run(
     workspace: Workspace, service: str, options: RunOptions, *, streams: Sequence[int], sink: Sink
 ) -> Run:
     """Create and start the one-off; what is returned runs (or has ended already)."""
-    with reconcile.opening(workspace, command="run", sink=sink) as change:
+    def build() -> None:
+        building.prepare(workspace, (service,), when="always" if options.build else "missing",
+                         with_dependencies=options.with_dependencies, sink=sink)  # fmt: skip
+
+    with reconcile.opening(workspace, command="run", sink=sink, before=build) as change:
         made, chosen = _draft(workspace, service, options)
         builder = _with_resources(made, chosen)
         planned = replace(made, plan=builder)

@@ -8,7 +8,7 @@ first job is sent.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -287,7 +287,8 @@ def up(
     workspace: Workspace, policy: UpPolicy, *, wait: bool, wait_timeout: float | None, sink: Sink
 ) -> Draft:
     """`up -d`: make it so and return the plan that was carried out."""
-    with opening(workspace, command="up", sink=sink) as change:
+    build = builder(workspace, policy, sink=sink)
+    with opening(workspace, command="up", sink=sink, before=build) as change:
         made = draft(workspace, policy, make_host=True)
         jobs = prepare(change, made)
         work = [*jobs.jobs, *(waits(made, jobs, timeout=wait_timeout) if wait else ())]
@@ -299,19 +300,37 @@ def up(
     return made
 
 
-def opening(workspace: Workspace, *, command: str, sink: Sink) -> Change:
-    """A Change whose supervisor starts while the files are read."""
+def builder(workspace: Workspace, policy: UpPolicy, *, sink: Sink) -> Callable[[], None]:
+    """What builds the images that the policy asks for."""
+    def build() -> None:
+        from orchestrator.engine import building
+
+        building.prepare(workspace, policy.services, when=policy.build,
+                         with_dependencies=policy.with_dependencies, sink=sink)  # fmt: skip
+
+    return build
+
+
+def opening(
+    workspace: Workspace, *, command: str, sink: Sink, before: Callable[[], None] | None = None
+) -> Change:
+    """A Change whose supervisor starts while the files are read; `before` is done without the
+    project's lock, as it may take long."""
     if workspace.glanced_name is not None:
         head = submit.HeadStart(workspace.layout, workspace.glanced_name)
         head.begin()
         try:
             _ = workspace.runnable
+            if before is not None:
+                before()
         except BaseException:
             head.abandon()
             raise
         change = Change(workspace, command=command, sink=sink)
         change.head = head
         return change
+    if before is not None:
+        before()
     return Change(workspace, command=command, sink=sink)
 
 

@@ -95,7 +95,8 @@ class Attached:
 
     def create(self) -> None:
         """Everything up to the first start, with progress."""
-        change = reconcile.opening(self._workspace, command="up", sink=self._sink)
+        build = reconcile.builder(self._workspace, self._policy, sink=self._sink)
+        change = reconcile.opening(self._workspace, command="up", sink=self._sink, before=build)
         change.__enter__()
         self._change = change
         made = reconcile.draft(self._workspace, self._policy, make_host=True)

@@ -115,9 +115,10 @@ class Workspace:
     def runnable(self) -> Project:
         """What the files say, once all of it can be carried out here.  SpecError otherwise; only
         warnings with --lenient."""
+        from orchestrator.engine import building
         from orchestrator.spec.runnable import runnable
 
-        return runnable(self.project, lenient=self.choice.lenient)
+        return building.named(runnable(self.project, lenient=self.choice.lenient))
 
     @cached_property
     def name(self) -> str:

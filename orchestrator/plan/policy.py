@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Recreate = Literal["diverged", "force", "never"]
+Build = Literal["missing", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class UpPolicy:
     renew_anonymous_volumes: bool = False
     start: bool = True
     """False: --no-start."""
+    build: Build = "missing"
+    """Which images are built before: those that are not there, all (--build), none."""
     timeout: float | None = None
     """Seconds to stop a container that is replaced."""
 

@@ -31,6 +31,15 @@ _MOUNT: Keys = {
     "image": {},
 }  # fmt: skip
 _HOOK: Keys = dict.fromkeys(("command", "user", "privileged", "working_dir", "environment"))
+_BUILD: Keys = {
+    **dict.fromkeys(
+        ("context", "dockerfile", "dockerfile_inline", "args", "labels", "target", "tags",
+         "platforms", "additional_contexts", "ssh", "no_cache", "no_cache_filter", "network",
+         "extra_hosts", "shm_size", "ulimits", "privileged", "entitlements"), _TEXT),
+    "secrets": {"*": dict.fromkeys(("source", "target"))},
+    "isolation": frozenset({"default"}), "provenance": frozenset({"false"}),
+    "sbom": frozenset({"false"}),
+}  # fmt: skip
 SERVICE: Keys = {
     **dict.fromkeys(
         ("image", "command", "entrypoint", "working_dir", "user", "group_add", "environment",
@@ -44,7 +53,8 @@ SERVICE: Keys = {
          "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "oom_kill_disable",
          "pid", "privileged", "security_opt", "sysctls", "userns_mode", "uts", "extends",
          "label_file", "mac_address"), _TEXT),
-    "pull_policy": frozenset({"missing", "never"}), "isolation": frozenset({"default"}),
+    "pull_policy": frozenset({"missing", "never", "build"}), "build": _BUILD,
+    "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
     "post_start": {"*": _HOOK}, "pre_stop": {"*": _HOOK},
     "ports": {"*": {
@@ -90,6 +100,10 @@ WITHOUT_EFFECT: dict[str, str] = {
     "services.*.ports.*.app_protocol": _METADATA,
     "services.*.ports.*.mode": _SWARM,
     "services.*.ports.*.name": _METADATA,
+    "services.*.build.cache_from": "all builds of a machine share one cache",
+    "services.*.build.secrets.*.uid": "RUN --mount=type=secret says it",
+    "services.*.build.secrets.*.gid": "RUN --mount=type=secret says it",
+    "services.*.build.secrets.*.mode": "RUN --mount=type=secret says it",
     "services.*.volumes.*.consistency": "of Docker Desktop on macOS",
     "services.*.deploy.mode": _SWARM,
     "services.*.deploy.endpoint_mode": _SWARM,
@@ -110,12 +124,14 @@ _LATER = ""
 _STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
     **{f"services.*.{key}": _LATER for key in (
-        "build", "develop", "external_links", "gpus", "links", "models",
+        "develop", "external_links", "gpus", "links", "models",
         "platform", "provider", "storage_opt", "use_api_socket", "volumes_from",
         "deploy.resources.reservations.devices",
         "deploy.restart_policy",
         "volumes.*.image.subpath", "pre_start.*.per_replica")},
     "services.*.runtime": "there is one runtime here, our own",
+    "services.*.build.cache_to": "the cache is the image store's own; nothing is exported",
+    "services.*.build.pull": "there is no registry client yet",
     **{f"secrets.*.{key}": _STORE for key in ("driver", "driver_opts", "template_driver")},
     "configs.*.template_driver": _STORE,
     **{f"models.*.{key}": _LATER for key in ("name", "model", "context_size", "runtime_flags")},

@@ -15,9 +15,9 @@ COMMAND = Command(
     name="create", usage="create [OPTIONS] [SERVICE...]",
     summary="Create containers without starting them",
     flags=(
-        lacking("build", "", "there is no build yet; load or import images"),
+        switch("build", "", "Build images first, those that are there already too"),
         switch("force-recreate", "", "Recreate containers that have not changed"),
-        switch("no-build", "", "Never build (nothing is built yet)", hidden=True),
+        switch("no-build", "", "Build nothing; a missing image is an error"),
         switch("no-recreate", "", "Leave existing containers as they are"),
         lacking("pull", "", "there is no registry client yet; load or import images", kind="str"),
         switch("quiet-pull", "", "No progress of downloads (nothing is downloaded yet)"),

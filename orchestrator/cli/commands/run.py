@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.commands.exec import streams, wants_terminal
 from orchestrator.cli.grammar import Arguments, Command, alias, lacking, many, option, switch
-from orchestrator.cli.policies import no_dry_run, variables
+from orchestrator.cli.policies import build_sink, no_dry_run, variables
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ COMMAND = Command(
     name="run", usage="run [OPTIONS] SERVICE [COMMAND] [ARGS...]",
     summary="Run a one-off command in a new container of a service", interspersed=False, least=1,
     flags=(
-        lacking("build", "", "there is no build yet; load or import images"),
+        switch("build", "", "Build images first, those that are there already too"),
         many("cap-add", "", "Add a capability", metavar="name"),
         many("cap-drop", "", "Drop a capability", metavar="name"),
         switch("detach", "d", "In the background; print the id"),
@@ -32,7 +32,7 @@ COMMAND = Command(
         many("publish", "p", "Publish a port", metavar="port"),
         lacking("pull", "", "there is no registry client yet; load or import images", kind="str"),
         switch("quiet", "q", "No progress"),
-        switch("quiet-build", "", hidden=True),
+        switch("quiet-build", "", "No output of builds"),
         switch("quiet-pull", "", hidden=True),
         switch("remove-orphans", "", "Remove containers of services that are not in the files"),
         switch("rm", "", "Remove the container when it has ended"),
@@ -68,9 +68,11 @@ def run(call: Invocation) -> int:
         interactive=not args.said("interactive") or args.has("interactive"),
         remove=args.has("rm"), with_dependencies=not args.has("no-deps"),
         use_aliases=args.has("use-aliases"), remove_orphans=args.has("remove-orphans"),
+        build=args.has("build"),
     )  # fmt: skip
     try:
-        session = call.project.run(service, options, streams=streams(args), sink=renderer)
+        session = call.project.run(service, options, streams=streams(args),
+                                   sink=build_sink(args, renderer))
     finally:
         renderer.close()
     if args.has("detach"):

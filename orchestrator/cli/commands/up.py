@@ -14,7 +14,7 @@ from orchestrator.cli.grammar import (
     option,
     switch,
 )
-from orchestrator.cli.policies import refuse_together, up_policy
+from orchestrator.cli.policies import build_sink, refuse_together, up_policy
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,21 +31,21 @@ COMMAND = Command(
         switch("always-recreate-deps", "", "Recreate dependencies too"),
         many("attach", "", "Show the output of these services only", metavar="service"),
         switch("attach-dependencies", "", "Show the output of dependencies too"),
-        lacking("build", "", "there is no build yet; load or import images"),
+        switch("build", "", "Build images first, those that are there already too"),
         switch("detach", "d", "Run in the background"),
         option("exit-code-from", "", "Return the exit code of this service's container",
                metavar="service"),
         switch("force-recreate", "", "Recreate containers that have not changed"),
         lacking("menu", "", "there is no menu"),
         many("no-attach", "", "Do not show the output of these services", metavar="service"),
-        switch("no-build", "", "Never build (nothing is built yet)", hidden=True),
+        switch("no-build", "", "Build nothing; a missing image is an error"),
         switch("no-color", "", "Monochrome output"),
         switch("no-deps", "", "Leave dependencies alone"),
         switch("no-log-prefix", "", "No prefix before lines"),
         switch("no-recreate", "", "Leave existing containers as they are"),
         switch("no-start", "", "Create only"),
         lacking("pull", "", "there is no registry client yet; load or import images", kind="str"),
-        lacking("quiet-build", "", "there is no build yet"),
+        switch("quiet-build", "", "No output of builds"),
         switch("quiet-pull", "", "No progress of downloads (nothing is downloaded yet)"),
         switch("remove-orphans", "", "Remove containers of services that are not in the files"),
         switch("renew-anon-volumes", "V", "Fresh anonymous volumes"),
@@ -100,7 +100,7 @@ def _detached(call: Invocation, args: Arguments) -> int:
     renderer = call.out.renderer("up")
     try:
         call.project.up(up_policy(args), wait=args.has("wait"), wait_timeout=seconds,
-                        sink=renderer)  # fmt: skip
+                        sink=build_sink(args, renderer))  # fmt: skip
     finally:
         renderer.close()
     return 0
@@ -113,7 +113,8 @@ def _attached(call: Invocation, args: Arguments) -> int:
     abort = abort or ("failure" if args.has("abort-on-container-failure") else "")
     renderer = call.out.renderer("up")
     session = call.project.up_attached(
-        up_policy(args), sink=renderer, attach=tuple(args.all("attach")), abort=abort,
+        up_policy(args), sink=build_sink(args, renderer), abort=abort,
+        attach=tuple(args.all("attach")),
         no_attach=tuple(args.all("no-attach")), timeout=args.number("timeout"),
         attach_dependencies=args.has("attach-dependencies"),
         exit_code_from=args.text("exit-code-from"),

@@ -1,0 +1,80 @@
+"""`pcompose build`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.grammar import Arguments, Command, lacking, many, option, switch
+from orchestrator.cli.policies import build_arguments, no_dry_run, without_build_output
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+
+COMMAND = Command(
+    name="build", usage="build [OPTIONS] [SERVICE...]",
+    summary="Build the images of services that have a `build`",
+    flags=(
+        many("build-arg", "", "Build argument; NAME alone takes the value of the environment",
+             metavar="NAME=VALUE"),
+        lacking("builder", "", "there is one builder, which needs no name", kind="str"),
+        switch("check", "", "Read the Dockerfiles and tell what is wrong; build nothing"),
+        switch("compress", "", hidden=True),
+        switch("explain", "", "Say for each step why it was not in the cache"),
+        switch("force-rm", "", hidden=True),
+        lacking("memory", "m", "limits of a build are not available; use systemd-run", kind="str"),
+        switch("no-cache", "", "Make every step again"),
+        switch("no-rm", "", hidden=True),
+        switch("parallel", "", hidden=True),
+        switch("print", "", "Print what would be built, as JSON for docker buildx bake"),
+        lacking("progress", "", "it stands before the command: pcompose --progress plain build",
+                kind="str"),
+        lacking("provenance", "", "attestations are not made", kind="str"),
+        lacking("pull", "", "there is no registry client yet; load or import images"),
+        lacking("push", "", "there is no registry client yet; load or import images"),
+        switch("quiet", "q", "No progress; print the ids of the images"),
+        lacking("sbom", "", "attestations are not made", kind="str"),
+        option("ssh", "", "Agent for RUN --mount=type=ssh: default, or id=socket",
+               metavar="default|id=socket"),
+        switch("with-dependencies", "", "Also build what the services depend on"),
+    ),
+)  # fmt: skip
+
+
+def run(call: Invocation) -> int:
+    """Build; with --quiet print the ids."""
+    args = call.args
+    no_dry_run(call)
+    if args.has("print"):
+        call.out.line(json.dumps(call.project.bake(args.operands), indent=2))
+        return 0
+    renderer = call.out.renderer("build")
+    is_quiet = args.has("quiet")
+    try:
+        built = call.project.build(
+            args.operands, args=build_arguments(args.all("build-arg")),
+            no_cache=args.has("no-cache"), ssh=_agents(args), explain=args.has("explain"),
+            check_only=args.has("check"), with_dependencies=args.has("with-dependencies"),
+            sink=without_build_output(renderer, everything=True) if is_quiet else renderer,
+        )  # fmt: skip
+    finally:
+        renderer.close()
+    if is_quiet:
+        for image in built.values():
+            call.out.line(image)
+    return 0
+
+
+def _agents(args: Arguments) -> dict[str, str | None]:
+    text = args.text("ssh")
+    if text is None:
+        return {}
+    found: dict[str, str | None] = {}
+    for part in text.split(","):
+        name, equals, path = part.partition("=")
+        if not name:
+            raise UsageError(f"bad --ssh {text!r}", hint="default, or id=socket")
+        found[name] = path if equals else None
+    return found

@@ -1,0 +1,324 @@
+"""Building the images of services: which, in what order, under which names.
+
+A service whose image is a context of another is built first; what does not depend on each other is
+built at the same time.  Needs no lock of the project: nothing of it is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.engine.images import open_store
+from orchestrator.engine.places import spot
+from orchestrator.errors import BuildError, ImageNotFoundError, SpecError, UsageError
+from orchestrator.events import Event, Progress, Sink, Status
+from orchestrator.spec.select import select
+
+if TYPE_CHECKING:
+    from orchestrator.build.request import BuildRequest, Drivers
+    from orchestrator.engine.buildfile import BuildOptions
+    from orchestrator.engine.buildrun import BuildRunner
+    from orchestrator.engine.workspace import Workspace
+    from orchestrator.image.store import Image, ImageStore
+    from orchestrator.spec.model import Project, Service
+    from orchestrator.state.layout import Layout
+
+MOST_STEPS = 4
+"""Steps that are executed at a time, unless there are more processors."""
+
+
+def named(project: Project) -> Project:
+    """The project where a service that is only built has a name for its image."""
+    def with_name(service: Service) -> Service:
+        if service.image or service.build is None:
+            return service
+        return replace(service, image=f"{project.name}-{service.name}")
+
+    return replace(
+        project, services={name: with_name(s) for name, s in project.services.items()},
+        disabled={name: with_name(s) for name, s in project.disabled.items()},
+    )  # fmt: skip
+
+
+def build(
+    workspace: Workspace, services: Sequence[str], options: BuildOptions, *,
+    with_dependencies: bool = False, sink: Sink,
+) -> dict[str, Image]:
+    """Build the services that have a `build`, all or those named; service -> image."""
+    project = workspace.runnable
+    for name in services:
+        if name not in project.services and name not in project.disabled:
+            raise UsageError(f"no such service: {name}",
+                             hint="declared are: " + ", ".join(sorted(project.services)))
+    selected = select(project, services, with_dependencies=with_dependencies or not services)
+    chosen = [name for name, s in selected.services.items() if s.build is not None]
+    everything = replace(project, services={**project.services, **selected.services})
+    return _build(workspace, everything, chosen, options, sink=sink)
+
+
+def prepare(
+    workspace: Workspace, services: Sequence[str], *, when: str, with_dependencies: bool,
+    sink: Sink,
+) -> None:
+    """Before `up`: build what is to be built.  `when` is `always` (--build), `never` (--no-build)
+    or `missing`."""
+    project = workspace.runnable
+    if when == "never" or all(s.build is None for s in (*project.services.values(),
+                                                       *project.disabled.values())):
+        return
+    selected = select(project, services, with_dependencies=with_dependencies)
+    store = open_store(workspace.layout)
+    chosen = [
+        name for name, s in selected.services.items() if s.build is not None
+        and (when == "always" or s.pull_policy == "build" or store.resolve(s.image) is None)
+    ]  # fmt: skip
+    if chosen:
+        from orchestrator.engine.buildfile import BuildOptions
+
+        options = BuildOptions(environ=workspace.choice.environ)
+        everything = replace(project, services={**project.services, **selected.services})
+        _build(workspace, everything, chosen, options, sink=sink)
+
+
+def _build(
+    workspace: Workspace, project: Project, chosen: Sequence[str], options: BuildOptions, *,
+    sink: Sink,
+) -> dict[str, Image]:
+    order = _order(project, chosen)
+    return _Builds(workspace, project, options, sink=sink).run(order)
+
+
+def _order(project: Project, chosen: Iterable[str]) -> dict[str, list[str]]:
+    """service -> services whose images it needs, needed ones first.  SpecError for a circle."""
+    from orchestrator.engine import buildfile
+
+    found: dict[str, list[str]] = {}
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        if name in way:
+            circle = " -> ".join((*way[way.index(name):], name))
+            raise SpecError(f"services need each other's images: {circle}",
+                            where=_context_place(project, name))
+        if name in found:
+            return
+        build = project.services[name].build
+        needs = (list(buildfile.image_contexts(build, prefix=buildfile.SERVICE).values())
+                 if build else [])
+        for other in needs:
+            if other not in project.services or project.services[other].build is None:
+                raise SpecError(f"services.{name}.build.additional_contexts: service {other} has "
+                                "no `build`", where=_context_place(project, name))
+            visit(other, (*way, name))
+        found[name] = needs
+
+    for name in chosen:
+        visit(name, ())
+    return found
+
+
+def _context_place(project: Project, name: str) -> str:
+    return spot(project, "services", name, "build", "additional_contexts")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Outcome:
+    """What became of one service's build."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    image: Image | None = None
+    failure: BaseException | None = None
+
+
+class _Builds:
+    """The builds of one command."""
+
+    def __init__(
+        self, workspace: Workspace, project: Project, options: BuildOptions, *, sink: Sink
+    ) -> None:
+        self._workspace, self._project, self._options = workspace, project, options
+        self._store = open_store(workspace.layout)
+        self._sink_lock = threading.Lock()
+        self._told = sink
+        self._outcomes: dict[str, _Outcome] = {}
+        self._secrets: dict[str, str] = {}
+
+    def _sink(self, event: Event) -> None:
+        with self._sink_lock:  # renderers know one thread only
+            self._told(event)
+
+    def run(self, order: dict[str, list[str]]) -> dict[str, Image]:
+        """Build them all; the first failure is raised once everything has stopped."""
+        from orchestrator.engine.buildrun import BuildRunner
+
+        with self._secret_files(order):
+            requests = self._requests(order)
+            if self._options.check_only:
+                return {}
+            with BuildRunner() as runner, self._store.adding():
+                self._run_all(order, requests, runner)
+        return self._result()
+
+    def _requests(self, order: Iterable[str]) -> dict[str, BuildRequest]:
+        """What each build is asked for; everything that is wrong with files is found here, before
+        anything is built."""
+        from orchestrator.build import parse
+        from orchestrator.engine import buildfile
+
+        around = buildfile.Surroundings(
+            project=self._project, options=self._options, secrets=self._secrets,
+            cwd=self._workspace.load_options.cwd,
+        )  # fmt: skip
+        problems: list[tuple[str, str, str | None]] = []
+        found = {}
+        for name in order:
+            try:
+                made = found[name] = buildfile.request(self._project.services[name], around)
+                parse.parse(made.dockerfile, file=made.file)
+            except SpecError as error:
+                problems += error.problems
+        if problems:
+            raise BuildError(problems[0][1], problems=tuple(dict.fromkeys(problems)))
+        return found
+
+    def _run_all(
+        self, order: dict[str, list[str]], requests: dict[str, BuildRequest], runner: BuildRunner
+    ) -> None:
+        cancel = threading.Event()
+        self._outcomes = {name: _Outcome() for name in order}
+        drivers = self._drivers(runner, cancel)
+        threads = [
+            threading.Thread(target=self._one, args=(requests[name], name, needs, drivers))
+            for name, needs in order.items()
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            cancel.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+            raise
+
+    def _result(self) -> dict[str, Image]:
+        from orchestrator.build.request import CancelledError
+
+        failures = [o.failure for o in self._outcomes.values() if o.failure is not None]
+        told = [f for f in failures if not isinstance(f, CancelledError)]
+        if failures:
+            raise (told or failures)[0]
+        return {name: o.image for name, o in self._outcomes.items() if o.image is not None}
+
+    def _drivers(self, runner: BuildRunner, cancel: threading.Event) -> Drivers:
+        from orchestrator.build.request import Drivers
+
+        steps = max(MOST_STEPS, os.cpu_count() or 1)
+        return Drivers(
+            store=self._store, find_image=self._find, run=runner,
+            sink=self._sink, gate=threading.BoundedSemaphore(steps), cancel=cancel,
+        )  # fmt: skip
+
+    def _find(self, reference: str) -> Image:
+        return find_base(self._store, reference)
+
+    def _one(
+        self, request: BuildRequest, name: str, needs: Sequence[str], drivers: Drivers
+    ) -> None:
+        """The life of one build's thread."""
+        outcome = self._outcomes[name]
+        try:
+            for other in needs:
+                self._outcomes[other].done.wait()
+            if not any(self._outcomes[other].failure for other in needs):
+                outcome.image = self._built(request, self._project.services[name], drivers)
+        except BaseException as exc:
+            outcome.failure = exc
+            drivers.cancel.set()
+        finally:
+            outcome.done.set()
+
+    def _built(self, request: BuildRequest, service: Service, drivers: Drivers) -> Image:
+        from orchestrator.build import solve
+        from orchestrator.engine import buildfile
+
+        assert service.build is not None
+        known = {name: self._find(reference)
+                 for name, reference in buildfile.image_contexts(service.build).items()}
+        built = buildfile.image_contexts(service.build, prefix=buildfile.SERVICE)
+        for name, other in built.items():
+            image = self._outcomes[other].image
+            assert image is not None, "it is waited for"
+            known[name] = image
+        request = replace(request, images=known)
+        self._tell(service, "Building", "Working")
+        try:
+            image = solve.build(request, drivers)
+        except BaseException:
+            self._tell(service, "Error", "Error")
+            raise
+        for reference in (service.image, *service.build.tags):
+            known_image = self._store.resolve(reference)
+            if known_image is None or known_image.id != image.id:
+                self._store.tag(image.id, reference)
+        self._tell(service, "Built", "Done")
+        return image
+
+    def _tell(self, service: Service, text: str, status: Status) -> None:
+        self._sink(Progress(kind="Image", name=service.image, text=text, status=status,
+                            time=time.time()))  # fmt: skip
+
+    @contextmanager
+    def _secret_files(self, order: Iterable[str]) -> Iterator[None]:
+        """The secrets that builds ask for as files of ours, in memory where the run directory is,
+        and away when the builds are over."""
+        builds = [b for name in order if (b := self._project.services[name].build) is not None]
+        wanted = sorted({grant.source for b in builds for grant in b.secrets})
+        if not wanted:
+            yield
+            return
+        os.makedirs(self._workspace.layout.run, exist_ok=True)
+        directory = tempfile.mkdtemp(prefix="build-", dir=self._workspace.layout.run)
+        try:
+            self._write_secrets(wanted, directory, self._workspace.layout)
+            yield
+        finally:
+            shutil.rmtree(directory)
+
+    def _write_secrets(self, wanted: Iterable[str], directory: str, layout: Layout) -> None:
+        from orchestrator.engine.material import Contents
+
+        contents = Contents(self._project, layout)
+        for number, source in enumerate(wanted):
+            path = f"{directory}/{number}"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "wb") as file:
+                file.write(contents.read("secrets", source))
+            self._secrets[source] = path
+
+
+def find_base(store: ImageStore, reference: str) -> Image:
+    """The image that a build begins with.  ImageNotFoundError says what there is."""
+    from difflib import get_close_matches
+
+    from orchestrator.image import host
+
+    if host.is_host(reference):
+        return host.host_image(store)
+    found = store.resolve(reference)
+    if found is not None:
+        return found
+    there = sorted({name for image in store.images() for name in image.references})
+    close = get_close_matches(reference, there, n=1)
+    hint = f"did you mean {close[0]}?" if close else (
+        "load or import it first; there is no registry client yet")
+    raise ImageNotFoundError(f"no such image: {reference}", hint=hint)

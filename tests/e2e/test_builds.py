@@ -1,0 +1,102 @@
+"""`build:` in a Compose file, through the installed command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.build.ground import base_tar
+from tests.e2e.sandbox import Stack
+
+pytestmark = pytest.mark.e2e
+
+DOCKERFILE = """\
+ARG GREETING=hello
+FROM base AS build
+ARG GREETING
+WORKDIR /src
+COPY words .
+RUN --mount=type=secret,id=token cat words > out && echo "$GREETING" >> out && \\
+    cat /run/secrets/token >> out
+FROM base AS unused
+RUN false
+FROM base
+COPY --from=build /src/out /out
+COPY --from=lib /lib.txt /lib.txt
+CMD ["sh", "-c", "cat /out /lib.txt; sleep 600"]
+"""
+COMPOSE = """\
+services:
+  web:
+    build:
+      context: web
+      args: {GREETING: hi}
+      secrets: [token]
+      additional_contexts: {lib: "service:lib"}
+      tags: ["web:extra"]
+    init: true
+    stop_grace_period: 0s
+  lib:
+    image: lib:1
+    build:
+      dockerfile_inline: |
+        FROM base
+        RUN echo from lib > /lib.txt
+    command: ["id"]
+secrets:
+  token: {environment: TOKEN}
+"""
+
+
+@pytest.fixture
+def built(stack: Stack) -> Iterator[Stack]:
+    """A project with two images to build, one from the other."""
+    (stack.directory / "base.tar").write_bytes(base_tar())
+    stack("import", "base.tar", "base", "-c", "ENV PATH=/bin")
+    stack.write(COMPOSE)
+    stack.write(DOCKERFILE, "web/Dockerfile")
+    stack.write("some words\n", "web/words")
+    stack.sandbox.environment["TOKEN"] = "s3cret\n"
+    yield stack
+    stack("down", "-t", "0")
+
+
+def test_up_builds_what_is_missing_and_again_when_told(built: Stack) -> None:
+    built("up", "-d")
+    assert built.logs("web") == [f"web-1  | {line}" for line in
+                                 ("some words", "hi", "s3cret", "from lib")]
+    assert f"{built.name}-web" in built("images", "-a").stdout
+    before = built.ps()[f"{built.name}-web-1"]["ID"]
+    again = built("up", "-d", "--build")
+    assert built.ps()[f"{built.name}-web-1"]["ID"] == before
+    assert "DONE" not in again.stderr
+    built.write("other words\n", "web/words")
+    changed = built("up", "-d", "--build")
+    assert "not in the cache: file words has changed" in changed.stderr
+    assert built.ps()[f"{built.name}-web-1"]["ID"] != before
+    rows = json.loads(built("images", "-a", "--format", "json").stdout)
+    assert {("web", "extra"), (f"{built.name}-web", "latest")} <= {
+        (row["Repository"], row["Tag"]) for row in rows}
+
+
+def test_a_build_can_be_asked_for_alone_and_what_it_needs_comes_first(built: Stack) -> None:
+    done = built("build", "-q", "web")
+    assert len(done.stdout.split()) == 2
+    assert built("build", "--build-arg", "GREETING=moin", "web").stderr.count("DONE") == 3
+    assert built("run", "--rm", "-T", "web", "cat", "/out").stdout.splitlines()[1] == "moin"
+
+
+def test_mistakes_are_told_with_their_place(built: Stack) -> None:
+    built.write(DOCKERFILE.replace("COPY --from=build", "COPY --form=build"), "web/Dockerfile")
+    failed = built("build", ok=False)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("web/Dockerfile:11:6: COPY: unknown flag: --form\n"
+                                  "hint: did you mean --from?\n")  # fmt: skip
+    built.write(DOCKERFILE.replace("cat words", "cat nothing"), "web/Dockerfile")
+    failed = built("up", "-d", ok=False)
+    assert "web/Dockerfile:6:1: RUN" in failed.stderr
+    assert built.ps() == {}
+    built.write(COMPOSE.replace("context: web", "context: wbe"))
+    assert "compose.yaml:4:7" in built("build", ok=False).stderr
