@@ -43,6 +43,7 @@ VALUES_FOR_RENDERING = {
 
 HOMES = {
     "yaml": {"orchestrator.spec.yaml"},
+    "jsonschema": {"orchestrator.spec.schema"},
     "networkx": {"orchestrator.plan.graph"},
     "anyio": {"orchestrator.supervisor", "orchestrator.network"},
 }

@@ -11,7 +11,7 @@ import pytest
 
 from tests.source_tree import ROOT
 
-HEAVY = {"networkx", "anyio", "asyncio", "hypothesis", "pytest"}
+HEAVY = {"jsonschema", "networkx", "anyio", "asyncio", "hypothesis", "pytest"}
 
 REPORT = """
 import atexit, json, os, sys

@@ -1,5 +1,7 @@
-"""Is the tree shaped as a Compose file?  The schema is ours (`schemas/compose.json`); here its
-faults become words for people.
+"""Is the tree shaped as a Compose file?  The only user of jsonschema.
+
+The schema is ours (`schemas/compose.json`).  `validator` accepts what is right at once; every fault
+of what it does not accept is found by jsonschema, imported only then, and becomes words for people.
 """
 
 from __future__ import annotations
@@ -7,14 +9,17 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InternalError
 from orchestrator.spec import validator
-from orchestrator.spec.node import Node
+from orchestrator.spec.node import Node, find, plain
 from orchestrator.spec.report import Report
 from orchestrator.spec.suggestion import nearest_name
 from orchestrator.spec.tree import Path, dotted
-from orchestrator.spec.validator import Fault, Source
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _PLACES = ("../_schemas/compose.json", "../../schemas/compose.json")
 """Beside the package in a wheel; in the checkout for an editable install."""
@@ -32,18 +37,36 @@ def schema_path() -> str:
 
 def validate(root: Node, report: Report) -> None:
     """Adds every fault of shape to the report, each at its place."""
-    faults: list[Fault] = []
-    _compiled().check(root, faults)
-    for fault in faults:
+    if _compiled().accepts(root):
+        return
+    from jsonschema import Draft202012Validator
+
+    for error in Draft202012Validator(_schema()).iter_errors(plain(root)):
+        fault = Fault(error, root)
         _EXPLAIN.get(fault.keyword, _other)(fault, report)
 
 
 @functools.cache
-def _compiled() -> validator.Shape:
+def _schema() -> dict[str, Any]:
     import json
 
     with open(schema_path(), encoding="utf-8") as file:
-        return validator.compiled(json.load(file))
+        return dict(json.load(file))
+
+
+@functools.cache
+def _compiled() -> validator.Shape:
+    return validator.compiled(_schema())
+
+
+class Fault:
+    """`keyword` of `source`, a part of the schema, is broken by `node` at `path`."""
+
+    def __init__(self, error: ValidationError, root: Node) -> None:
+        self.keyword = str(error.validator)
+        self.source: dict[str, Any] = error.schema if isinstance(error.schema, dict) else {}
+        self.path: Path = tuple(error.absolute_path)
+        self.node = find(root, self.path) or root
 
 
 def _say(report: Report, node: Node, path: Path, text: str, hint: str | None = None) -> None:
@@ -89,7 +112,7 @@ def _wrong_type(fault: Fault, report: Report) -> None:
     _say(report, node, path, f"must be {wanted}, not {_kind(node)}", hint)
 
 
-def _types(schema: Source) -> list[str]:
+def _types(schema: dict[str, Any]) -> list[str]:
     types = schema.get("type", [])
     return [types] if isinstance(types, str) else list(types)
 

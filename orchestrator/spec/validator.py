@@ -1,10 +1,10 @@
-"""A JSON Schema made ready to check nodes: every fault with its node and its path.
+"""A JSON Schema made ready to accept nodes quickly: yes or no, nothing more.
 
-Reads the part of JSON Schema 2020-12 that our schema is written in (its tests compare with
-jsonschema): `type`, `enum`, `pattern`, `minimum`, `maximum`, `required`, `properties`,
-`patternProperties`, `additionalProperties: false`, `items`, `uniqueItems`, `$ref` to `$defs`.
-A general validator costs 90 ms to import and a millisecond for each service.  Knows nothing of
-Compose; words for people are `schema`'s affair.
+What is wrong with a tree that is not accepted is found by jsonschema, which costs 90 ms to import
+and a millisecond for each service; most trees are right.  Reads the part of JSON Schema 2020-12
+that our schema is written in (its tests compare with jsonschema): `type`, `enum`, `pattern`,
+`minimum`, `maximum`, `required`, `properties`, `patternProperties`, `additionalProperties: false`,
+`items`, `uniqueItems`, `$ref` to `$defs`.  Knows nothing of Compose.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.spec.node import Node, plain
-from orchestrator.spec.tree import Path
 
 Source = dict[str, Any]
 """A part of a JSON Schema as JSON has it."""
@@ -30,25 +29,6 @@ _KEYWORDS = frozenset({
     "pattern", "minimum", "maximum", "required", "properties", "patternProperties",
     "additionalProperties", "items", "uniqueItems", "repeats",
 })  # fmt: skip
-
-
-class Fault:
-    """`keyword` of `source` is broken by `node`; `path` is filled in from the inside out."""
-
-    __slots__ = ("_reversed", "keyword", "node", "source")
-
-    def __init__(self, keyword: str, source: Source, node: Node) -> None:
-        self.keyword = keyword
-        self.source = source
-        self.node = node
-        self._reversed: list[str | int] = []
-
-    @property
-    def path(self) -> Path:
-        return tuple(reversed(self._reversed))
-
-    def below(self, part: str | int) -> None:
-        self._reversed.append(part)
 
 
 class Shape:
@@ -80,83 +60,68 @@ class Shape:
         ]
         self._free = source.get("additionalProperties", True)
         self._items: Shape | None = None
-        self._unique = source.get("uniqueItems", False) and source.get("repeats") != "dropped"
+        self._unique = source.get("uniqueItems", False)
         scalar_rules = (self._enum, self._search, self._minimum, self._maximum)
         is_simple = scalar_rules == (None,) * 4
         self.simple = self._kinds - {dict, list} if is_simple else frozenset[type]()
         """Kinds of value about which nothing else is asked."""
 
-    def check(self, node: Node, faults: list[Fault]) -> None:
-        """Adds every fault of the node and of what is below it."""
+    def accepts(self, node: Node) -> bool:
+        """Whether the node and all that is below it are as the schema wants them."""
         value = node.value
         kind = type(value)
         if self._kinds and kind not in self._kinds and not (
             self._whole and isinstance(value, float) and value.is_integer()
         ):  # fmt: skip
-            faults.append(Fault("type", self.source, node))
-        elif self._enum is not None and value not in self._enum:
-            faults.append(Fault("enum", self.source, node))
-        elif isinstance(value, dict):
-            self._mapping(node, value, faults)
-        elif isinstance(value, list):
-            self._list(node, value, faults)
-        elif isinstance(value, str):
-            if self._search is not None and not self._search(value):
-                faults.append(Fault("pattern", self.source, node))
-        elif isinstance(value, int | float) and kind is not bool:
-            self._number(node, value, faults)
+            return False
+        if self._enum is not None and value not in self._enum:
+            return False
+        if isinstance(value, dict):
+            return self._accepts_mapping(value)
+        if isinstance(value, list):
+            return self._accepts_list(value)
+        if isinstance(value, str):
+            return self._search is None or bool(self._search(value))
+        if isinstance(value, int | float) and kind is not bool:
+            return (self._minimum is None or value >= self._minimum) and (
+                self._maximum is None or value <= self._maximum
+            )
+        return True
 
-    def _number(self, node: Node, value: float, faults: list[Fault]) -> None:
-        if self._minimum is not None and value < self._minimum:
-            faults.append(Fault("minimum", self.source, node))
-        if self._maximum is not None and value > self._maximum:
-            faults.append(Fault("maximum", self.source, node))
-
-    def _mapping(self, node: Node, value: dict[str, Node], faults: list[Fault]) -> None:
+    def _accepts_mapping(self, value: dict[str, Node]) -> bool:
         properties = self._properties
-        is_unknown = False
         for key, child in value.items():
-            if key in properties:
-                shape = properties[key]
-                if shape is None:
-                    shape = properties[key] = self._compile(self.source["properties"][key])
-                if type(child.value) not in shape.simple:
-                    shape._below(key, child, faults)
-            elif not self._matched(key, child, faults):
-                is_unknown = True
-        if is_unknown and self._free is False:
-            faults.append(Fault("additionalProperties", self.source, node))
-        for key in self._required:
-            if key not in value:
-                faults.append(Fault("required", self.source, node))
-                break
+            if key not in properties:
+                if not self._accepts_named(key, child):
+                    return False
+                continue
+            shape = properties[key]
+            if shape is None:
+                shape = properties[key] = self._compile(self.source["properties"][key])
+            if type(child.value) not in shape.simple and not shape.accepts(child):
+                return False
+        return all(key in value for key in self._required)
 
-    def _matched(self, key: str, child: Node, faults: list[Fault]) -> bool:
-        """Checks a key that only patterns can know; whether one of them does."""
-        is_known = False
+    def _accepts_named(self, key: str, child: Node) -> bool:
+        """A key that only patterns can know."""
+        is_known = self._free is not False
         for search, shape in self._patterns:
-            if search(key):
-                is_known = True
-                if shape is not None and type(child.value) not in shape.simple:
-                    shape._below(key, child, faults)
+            if not search(key):
+                continue
+            is_known = True
+            if not (shape is None or type(child.value) in shape.simple or shape.accepts(child)):
+                return False
         return is_known
 
-    def _list(self, node: Node, value: list[Node], faults: list[Fault]) -> None:
+    def _accepts_list(self, value: list[Node]) -> bool:
         if self._items is None and "items" in self.source:
             self._items = self._compile(self.source["items"])
         shape = self._items
         if shape is not None:
-            for index, child in enumerate(value):
-                if type(child.value) not in shape.simple:
-                    shape._below(index, child, faults)
-        if self._unique and len({repr(comparable(child)) for child in value}) < len(value):
-            faults.append(Fault("uniqueItems", self.source, node))
-
-    def _below(self, part: str | int, child: Node, faults: list[Fault]) -> None:
-        before = len(faults)
-        self.check(child, faults)
-        for fault in faults[before:]:
-            fault.below(part)
+            for child in value:
+                if type(child.value) not in shape.simple and not shape.accepts(child):
+                    return False
+        return not self._unique or len({repr(comparable(c)) for c in value}) == len(value)
 
 
 def compiled(schema: Source) -> Shape:
