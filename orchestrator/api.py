@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.oneoff import Run, RunOptions
     from orchestrator.engine.session import Exec
     from orchestrator.engine.upping import Attached
+    from orchestrator.engine.usage import ProcessRow, Watch
     from orchestrator.engine.volumes import VolumeRow
     from orchestrator.engine.workspace import Workspace
     from orchestrator.events import Sink, StateChanged
@@ -182,6 +183,30 @@ class Project:
         from orchestrator.engine import lifecycle
 
         return lifecycle.kill(self._workspace, services, signal=signal, orphans=orphans, sink=sink)
+
+    def pause(self, services: Sequence[str] = (), *, sink: Sink = ignore) -> bool:
+        """Let running containers stand still; False where none runs."""
+        from orchestrator.engine import lifecycle
+
+        return lifecycle.pause(self._workspace, services, sink=sink)
+
+    def unpause(self, services: Sequence[str] = (), *, sink: Sink = ignore) -> bool:
+        """Let paused containers go on; False where none is paused."""
+        from orchestrator.engine import lifecycle
+
+        return lifecycle.unpause(self._workspace, services, sink=sink)
+
+    def usage(self, services: Sequence[str] = (), *, all: bool = False) -> Watch:
+        """What containers use, each time one looks; with `all` stopped ones too."""
+        from orchestrator.engine.usage import Watch
+
+        return Watch(self._workspace, services, everything=all)
+
+    def processes(self, services: Sequence[str] = ()) -> list[ProcessRow]:
+        """The processes of the running containers."""
+        from orchestrator.engine.usage import processes
+
+        return processes(self._workspace, services)
 
     def removable(self, services: Sequence[str] = (), *, stop: bool = False) -> list[str]:
         """Names of the containers that `rm` would remove."""

@@ -18,6 +18,8 @@ _COMMAND_WIDTH = 20
 def status_text(status: ContainerStatus, *, now: float) -> str:
     """`Up 3 seconds (healthy)`, `Exited (1) 5 seconds ago`."""
     if status.state == "running":
+        if status.paused:
+            return f"Up {table.ago(now - status.started_at)} (Paused)"
         health = {"": "", "starting": " (health: starting)"}.get(
             status.health, f" ({status.health})")  # fmt: skip
         return f"Up {table.ago(now - status.started_at)}{health}"
@@ -95,7 +97,7 @@ def fields(container: ObservedContainer, *, now: float) -> dict[str, Any]:  # mi
         "RunningFor": f"{table.ago(now - record.created_at)} ago",
         "Service": record.service,
         "Size": "0B",
-        "State": status.state,
+        "State": status.shown_state,
         "Status": status_text(status, now=now),
     }  # fmt: skip
 

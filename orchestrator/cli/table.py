@@ -46,3 +46,12 @@ def size(count: int) -> str:
         value /= 1000
         units.pop(0)
     return f"{value:.3g}{units[0]}" if value < 999.5 else f"{value:.0f}{units[0]}"
+
+
+def binary(count: int) -> str:
+    """Binary units, four significant digits: `1.543MiB`."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.4g}{units[0]}"

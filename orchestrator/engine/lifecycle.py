@@ -177,6 +177,31 @@ def kill(
     return bool(plan)
 
 
+def pause(workspace: Workspace, services: Sequence[str], *, sink: Sink) -> bool:
+    """Freeze all running containers; False where none runs."""
+    return _each(workspace, services, protocol.PauseContainer, paused=False, sink=sink)
+
+
+def unpause(workspace: Workspace, services: Sequence[str], *, sink: Sink) -> bool:
+    """Thaw them; False where none is paused."""
+    return _each(workspace, services, protocol.UnpauseContainer, paused=True, sink=sink)
+
+
+def _each(
+    workspace: Workspace, services: Sequence[str],
+    kind: type[protocol.PauseContainer | protocol.UnpauseContainer], *, paused: bool, sink: Sink,
+) -> bool:  # fmt: skip
+    """Without services those it makes sense for; named ones also where it does not, to say so."""
+    with Change(workspace, command=kind.__name__[:-9].lower(), sink=sink) as change:
+        observed = workspace.observe()
+        _known(workspace, services, observed, sink=sink)
+        chosen = [c for c in selected(observed, services) if c.is_running
+                  and (services or c.status.paused == paused)]  # fmt: skip
+        jobs = [kind(number=n, container=c.record.id) for n, c in enumerate(chosen, start=1)]
+        change.execute(jobs)
+    return bool(jobs)
+
+
 def removable(workspace: Workspace, services: Sequence[str], *, stop: bool) -> list[str]:
     """Names of what `rm` would remove."""
     observed = workspace.observe()

@@ -24,7 +24,7 @@ class ProjectRow:
 
     @property
     def is_running(self) -> bool:
-        return any(state in ("running", "restarting") for state, _ in self.states)
+        return any(state in ("running", "restarting", "paused") for state, _ in self.states)
 
 
 def projects() -> list[ProjectRow]:
@@ -38,7 +38,8 @@ def _project(layout: Layout, name: str) -> ProjectRow | None:
     observed = observe.observe(layout, name)
     counts: dict[str, int] = {}
     for container in observed.containers:
-        counts[container.status.state] = counts.get(container.status.state, 0) + 1
+        state = container.status.shown_state
+        counts[state] = counts.get(state, 0) + 1
     if not counts:
         return None
     info = {}

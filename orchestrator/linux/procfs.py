@@ -177,6 +177,28 @@ def _read_all(fd: int) -> bytes:
     return b"".join(parts)
 
 
+class Usage:
+    """What a process has used: fields of proc_pid_stat(5)."""
+
+    __slots__ = ("parent", "start_time", "terminal", "threads", "ticks")
+
+    def __init__(self, fields: list[str]) -> None:
+        self.parent = int(fields[1])
+        self.terminal = int(fields[4])
+        """The device number of its controlling terminal; 0: none."""
+        self.ticks = int(fields[11]) + int(fields[12])
+        """Processor time, user and system, in clock ticks."""
+        self.threads = int(fields[17])
+        self.start_time = int(fields[19])
+        """Clock ticks after boot."""
+
+
+def usage(pid: int) -> Usage | None:
+    """None if it is not there (any more)."""
+    fields = _stat(pid)
+    return Usage(fields) if fields is not None and len(fields) > 20 else None
+
+
 def _stat(pid: int) -> list[str] | None:
     """The fields of stat from the third (state) on; the second may hold blanks and parentheses."""
     text = read_text(f"/proc/{pid}/stat")

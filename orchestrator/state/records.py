@@ -119,6 +119,8 @@ class ContainerStatus(_Record):
     error: str = ""
     """Why the last start failed."""
     oom_killed: bool = False
+    paused: bool = False
+    """Of a running one: its processes are frozen."""
     health: Health = ""
     failing_streak: int = 0
     probes: list[dict[str, Any]] = field(default_factory=list)
@@ -128,6 +130,12 @@ class ContainerStatus(_Record):
     """`unless-stopped` and `always` are not obeyed after `stop`."""
     ports: list[dict[str, Any]] = field(default_factory=list)
     """{host_ip, published, target, protocol} as really bound."""
+
+
+    @property
+    def shown_state(self) -> str:
+        """The state as people say it: `paused` besides the others."""
+        return "paused" if self.paused and self.state == "running" else self.state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

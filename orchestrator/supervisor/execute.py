@@ -69,6 +69,14 @@ class Executor:
                 await self._stop(job)
             case protocol.KillContainer():
                 await self._kill(job)
+            case protocol.PauseContainer():
+                lane = self._project.lane(job.container)
+                await self._shown("Container", lane.record.name, ("Pausing", "Paused"),
+                                  lane.pause())  # fmt: skip
+            case protocol.UnpauseContainer():
+                lane = self._project.lane(job.container)
+                await self._shown("Container", lane.record.name, ("Unpausing", "Unpaused"),
+                                  lane.unpause())  # fmt: skip
             case protocol.RemoveContainer():
                 await self._remove(job)
             case protocol.RunHooks():
@@ -240,6 +248,8 @@ class Executor:
         if job.phase == "pre_start":
             await self._before_start(lane)
         elif lane.is_running if job.phase == "pre_stop" else lane.id in self._has_started:
+            if lane.status.paused:  # a hook would wait for ever
+                await lane.unpause()
             words = (f"Running {job.phase}", "Started" if job.phase == "post_start" else "Running")
             action = hooks.execute_all(lane, job.phase, emit=self._emit)
             await self._shown("Container", lane.record.name, words, action)

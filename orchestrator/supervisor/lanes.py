@@ -24,7 +24,15 @@ from orchestrator.runtime.process import Process
 from orchestrator.runtime.spec import ContainerSpec
 from orchestrator.state import store
 from orchestrator.state.records import ContainerRecord, ContainerStatus
-from orchestrator.supervisor import faults, launching, probes, removal, restart, signals
+from orchestrator.supervisor import (
+    faults,
+    launching,
+    pausing,
+    probes,
+    removal,
+    restart,
+    signals,
+)
 
 if TYPE_CHECKING:
     from orchestrator.supervisor.launching import Stdio
@@ -148,7 +156,7 @@ class Lane:
             state="running", pid=process.pid, start_time=process.start_time,
             boot_id=self.project.boot_id, started_at=time.time(), finished_at=0.0, exit_code=None,
             error="", oom_killed=False, health="starting" if self.has_check else "",
-            failing_streak=0, probes=[], ports=ports,
+            failing_streak=0, probes=[], ports=ports, paused=False,
         )  # fmt: skip
 
     def _start_failed(self, error: PcomposeError) -> None:
@@ -187,7 +195,8 @@ class Lane:
         self.status = replace(self.status, exit_code=code, finished_at=at, pid=0, start_time=0)
         again = self._is_restarted(at)
         self.update(state="restarting" if again else "exited", health="", failing_streak=0,
-                    oom_killed=bool(message.get("oom_killed")), ports=[])  # fmt: skip
+                    oom_killed=bool(message.get("oom_killed")), ports=[],
+                    paused=False)  # fmt: skip
         if self.status.oom_killed:
             self.publish("oom")
         self.publish("die", exitCode=str(code))
@@ -263,6 +272,7 @@ class Lane:
     async def _stop(self, grace: float) -> None:
         number = signals.number(self.spec.stop_signal)
         self._signal(number)
+        await self._thaw()
         with anyio.move_on_after(math.inf if grace < 0 else grace):
             if await self._obeys(number):
                 await self._ended()
@@ -305,6 +315,7 @@ class Lane:
     async def _make_end(self) -> None:
         if self.is_running:
             self._signal(signals.KILL)
+            await self._thaw()
         with anyio.move_on_after(KILL_PATIENCE):
             await self._ended()
         if self.is_running:
@@ -319,6 +330,37 @@ class Lane:
         if number in (signals.KILL, signals.TERM, signals.number(self.spec.stop_signal)):
             self.update(stopped_by_user=True)
         self._signal(number)
+        if number == signals.KILL and self.status.paused:  # the frozen of version 1 do not die
+            self._beside("thaw", self._thaw)
+
+    # -- pause
+
+    async def pause(self) -> None:
+        """Let all its processes stand still; its probes rest meanwhile."""
+        async with self._turn:
+            if not self.is_running or self.status.paused:
+                state = "paused already" if self.status.paused else "not running"
+                raise StateError(f"cannot pause container {self.record.name}: it is {state}")
+            await pausing.freeze(self)
+            self._cancel("health")
+            self.update(paused=True)
+            self.publish("pause")
+
+    async def unpause(self) -> None:
+        """Let them go on."""
+        async with self._turn:
+            if not self.status.paused:
+                raise StateError(f"cannot unpause container {self.record.name}: it is not paused")
+            await self._thaw()
+            self._watch_health()
+
+    async def _thaw(self) -> None:
+        if not self.status.paused:
+            return
+        await pausing.thaw(self)
+        if self.is_running:
+            self.update(paused=False)
+            self.publish("unpause")
 
     async def remove(self, *, volumes: bool, force: bool = False) -> None:
         """Remove everything of it; `volumes`: also its anonymous volumes, unless inherited."""
@@ -345,7 +387,8 @@ class Lane:
             self.process = Process.adopt(status.pid, status.start_time)
         if self.process is None:
             return False
-        self._watch_health()
+        if not status.paused:
+            self._watch_health()
         return True
 
     def resume_restart(self) -> None:

@@ -230,8 +230,11 @@ def _wish(project: Project, params: dict[str, Any], count: int) -> tuple[Lane, E
     if count != wanted:
         raise SupervisorError(f"bad request: {count} descriptors with exec, {wanted} wanted")
     lane = project.lane(wish.container)
-    if not lane.is_running:
-        raise StateError(f"cannot execute in container {lane.record.name}: it is not running")
+    if not lane.is_running or lane.status.paused:
+        state = "paused" if lane.status.paused else "not running"
+        hint = "pcompose unpause lets it go on" if lane.status.paused else None
+        raise StateError(f"cannot execute in container {lane.record.name}: it is {state}",
+                         hint=hint)  # fmt: skip
     return lane, wish
 
 

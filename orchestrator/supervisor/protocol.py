@@ -103,6 +103,20 @@ class KillContainer(Job):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseContainer(Job):
+    """Freeze all its processes."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpauseContainer(Job):
+    """Let them go on."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveContainer(Job):
     """Stopped containers only, unless `force`."""
 
@@ -142,7 +156,8 @@ class WaitFor(Job):
 KINDS: dict[str, type[Job]] = {
     c.__name__: c
     for c in (CreateNetwork, RemoveNetwork, CreateVolume, RemoveVolume, CreateContainer,
-              StartContainer, StopContainer, KillContainer, RemoveContainer, RunHooks, WaitFor)
+              StartContainer, StopContainer, KillContainer, PauseContainer, UnpauseContainer,
+              RemoveContainer, RunHooks, WaitFor)
 }  # fmt: skip
 
 

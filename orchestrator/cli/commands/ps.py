@@ -51,7 +51,7 @@ def _chosen(call: Invocation) -> list[ObservedContainer]:
     if args.said("orphans") and not args.has("orphans"):
         known = {*call.project.model.services, *call.project.model.disabled}
         found = [c for c in found if c.record.service in known]
-    return [c for c in found if not states or c.status.state in states]
+    return [c for c in found if not states or c.status.shown_state in states]
 
 
 def _states(states: list[str], filter_: str | None) -> list[str]:

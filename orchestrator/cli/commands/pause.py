@@ -1,0 +1,28 @@
+"""`pcompose pause`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.grammar import Command
+from orchestrator.cli.policies import no_dry_run
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+COMMAND = Command(
+    name="pause", usage="pause [SERVICE...]", summary="Let containers stand still",
+)
+
+
+def run(call: Invocation) -> int:
+    """Freeze them."""
+    no_dry_run(call)
+    renderer = call.out.renderer("pause")
+    try:
+        found = call.project.pause(call.args.operands, sink=renderer)
+    finally:
+        renderer.close()
+    if not found:
+        call.out.status("No container to pause")
+    return 0

@@ -1,0 +1,28 @@
+"""`pcompose unpause`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.grammar import Command
+from orchestrator.cli.policies import no_dry_run
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+
+COMMAND = Command(
+    name="unpause", usage="unpause [SERVICE...]", summary="Let paused containers go on",
+)
+
+
+def run(call: Invocation) -> int:
+    """Thaw them."""
+    no_dry_run(call)
+    renderer = call.out.renderer("unpause")
+    try:
+        found = call.project.unpause(call.args.operands, sink=renderer)
+    finally:
+        renderer.close()
+    if not found:
+        call.out.status("No container to unpause")
+    return 0
