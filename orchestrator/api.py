@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.inventory import ImageRow, StoredImage
     from orchestrator.engine.listing import ProjectRow
     from orchestrator.engine.logs import LogEntry
+    from orchestrator.engine.lookup import Miss
     from orchestrator.engine.networks import NetworkRow
     from orchestrator.engine.oneoff import Run, RunOptions
     from orchestrator.engine.session import Exec
@@ -228,6 +229,12 @@ class Project:
         from orchestrator.engine import lookup
 
         return lookup.containers(self._workspace, services, everything=all)
+
+    def misses(self) -> list[Miss]:
+        """Names that running containers asked for and nobody has."""
+        from orchestrator.engine import lookup
+
+        return lookup.misses(self._workspace)
 
     def images(self, services: Sequence[str] = ()) -> list[ImageRow]:
         """The images that the containers were made from."""

@@ -127,7 +127,8 @@ class Methods:
     async def info(self, request: Request) -> dict[str, Any]:
         """Who we are."""
         return {"pid": os.getpid(), "keeper_pid": self._project.keeper_pid,
-                "version": __version__}  # fmt: skip
+                "version": __version__,
+                "misses": self._project.services.misses.to_json()}  # fmt: skip
 
 
 class _Execution:

@@ -26,6 +26,7 @@ COMMAND = Command(
         switch("quiet", "q", "Ids only"),
         switch("services", "", "Names of services only"),
         many("status", "", "Only containers in this state", metavar="state"),
+        switch("verbose", "", "Also names that containers asked for in vain"),
     ),
 )  # fmt: skip
 
@@ -39,9 +40,22 @@ def run(call: Invocation) -> int:
         lines = list(dict.fromkeys(c.record.service for c in found))
     else:
         lines = _shown(call, found)
+    if call.args.has("verbose"):
+        lines = [*lines, *_missed(call, found)]
     for line in lines:
         call.out.line(line)
     return 0
+
+
+def _missed(call: Invocation, found: list[ObservedContainer]) -> list[str]:
+    """`p-web-1 asked for "postgress" 14 times: nobody has that name (did you mean postgres?)`."""
+    names = {c.record.id: c.record.name for c in found}
+    return [
+        f'{names[miss.container]} asked for "{miss.name}" '
+        f"{'once' if miss.times == 1 else f'{miss.times} times'}: nobody has that name"
+        + (f" (did you mean {miss.near}?)" if miss.near else "")
+        for miss in call.project.misses() if miss.container in names
+    ]
 
 
 def _chosen(call: Invocation) -> list[ObservedContainer]:
