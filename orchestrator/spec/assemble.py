@@ -111,10 +111,9 @@ def _with_document(root: Node | None, document: Node, scope: Scope) -> Node:
         document = reset.untagged(document)
     if "include" in document.entries:
         document = include.with_included(document, scope, taken)
-    document = extend.extended(document, scope, taken)
-    report.check()
+    if not report.problems:  # else what is extended may be missing for that reason
+        document = extend.extended(document, scope, taken)
     root = unicity.unique(merge.merge(root, document, report))
-    report.check()
     schema.validate(root, report)
     report.check()
     if "version" in document.entries:

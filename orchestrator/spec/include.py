@@ -39,15 +39,19 @@ class _Entry:
 
 
 def with_included(document: Node, scope: Scope, taken: list[Path]) -> Node:
-    """The document over everything it includes, less what it takes away (`taken`, of `reset`)."""
+    """The document over everything it includes, less what it takes away (`taken`, of `reset`).
+    What is wrong with an included file is in the report; the others are looked at all the same."""
     entries = dict(document.entries)
     node = entries.pop("include")
     found = document.copy(entries)
     for entry in _entries(node, scope):
-        imported = _imported(entry, scope)
+        try:
+            imported = _imported(entry, scope)
+        except SpecError as exc:
+            scope.report.take(exc)
+            continue
         if imported is not None:
             found = _under(found, reset.without(imported, taken), scope)
-    scope.report.check()
     return found
 
 
@@ -62,7 +66,6 @@ def _entries(node: Node, scope: Scope) -> list[_Entry]:
         entry = _entry(item, f"include.{index}", scope)
         if entry is not None:
             found.append(entry)
-    scope.report.check()
     return found
 
 

@@ -44,6 +44,12 @@ class Report:
         if problem not in self.problems[-AT_MOST:]:
             self.problems.append(problem)
 
+    def take(self, error: SpecError) -> None:
+        """The problems of an error that stopped one part, so that others can be looked at."""
+        for problem in error.problems:
+            if problem not in self.problems:
+                self.problems.append(problem)
+
     def warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)

@@ -119,20 +119,16 @@ UNSUPPORTED = """
     services:
       a:
         image: i
-        build: .
         deploy: {mode: global}
         logging: {driver: syslog}
         ports: [{target: 1, protocol: sctp}]
-        volumes: [{type: image, source: i, target: /i}]
-        pull_policy: always
     networks: {n: {driver: macvlan}}
     volumes: {v: {driver: other}}
     secrets: {s: {file: x, driver: x}}
     configs: {c: {content: x, template_driver: y}}
 """
 NAMED = [
-    "services.a.build", "services.a.logging.driver: syslog", "services.a.ports.0.protocol: sctp",
-    "services.a.volumes.0.type: image", "services.a.pull_policy: always",
+    "services.a.logging.driver: syslog", "services.a.ports.0.protocol: sctp",
     "networks.n.driver: macvlan", "volumes.v.driver: other",
     "secrets.s.driver", "configs.c.template_driver",
 ]  # fmt: skip
@@ -147,7 +143,8 @@ def test_what_does_not_work_yet_is_refused_by_name_all_at_once(tmp_path: Path) -
 def test_lenient_loading_warns_instead(tmp_path: Path) -> None:
     project = acted_on(tmp_path, UNSUPPORTED, lenient=True)
     assert len(project.warnings) == len(NAMED)
-    assert "compose.yaml:5:5: services.a.build: not supported yet" in project.warnings
+    said = "services.a.logging.driver: syslog is not supported yet"
+    assert f"compose.yaml:6:15: {said}" in project.warnings
 
 
 def test_a_key_that_asks_for_nothing_passes(tmp_path: Path) -> None:
@@ -158,6 +155,29 @@ def test_a_key_that_asks_for_nothing_passes(tmp_path: Path) -> None:
 def test_version_is_accepted_with_a_warning(tmp_path: Path) -> None:
     project = loaded(tmp_path, "version: '3.8'\nservices: {a: {image: i}}")
     assert "`version` is obsolete" in project.warnings[0]
+
+
+def test_what_is_wrong_in_several_files_is_told_in_one_go(tmp_path: Path) -> None:
+    (tmp_path / "inc.yaml").write_text("services: {c: {imag: i}}")
+    (tmp_path / "bad.yaml").write_text("services: [\n")
+    text = """
+        include: [inc.yaml, bad.yaml, gone.yaml]
+        services:
+          a: {image: i, comand: x}
+          b: {extends: c}
+    """
+    found = refused(tmp_path, text).problems
+    assert [where.rpartition(":")[0] for where, _, _ in found] == [
+        "bad.yaml:2", "compose.yaml:2", "compose.yaml:4", "inc.yaml:1",
+    ]  # fmt: skip
+
+
+def test_an_extends_that_fails_hides_nothing_else(tmp_path: Path) -> None:
+    text = "services: {a: {extends: b, image: i, comand: x}}"
+    assert [message for _, message, _ in refused(tmp_path, text).problems] == [
+        "services.a.extends: no service is called b in compose.yaml",
+        "services.a.comand: unknown key",
+    ]
 
 
 def test_phases_can_be_left_out(tmp_path: Path) -> None:
