@@ -98,10 +98,11 @@ def _capitalised(raw: dict[str, Data]) -> dict[str, Data]:
 
 
 def _with_scale(raw: dict[str, Data], scale: int) -> None:
-    if "scale" in raw or "deploy" not in raw or "replicas" not in raw["deploy"]:
+    if "scale" in raw or "replicas" not in (raw.get("deploy") or {}):
         raw["scale"] = scale
-    if "replicas" in (raw.get("deploy") or {}):
-        raw["deploy"] = {**raw["deploy"], "replicas": scale}
+    deploy = raw.get("deploy")
+    if deploy is not None and ("scale" in raw or "replicas" in deploy):
+        raw["deploy"] = {**deploy, "replicas": scale}
 
 
 _KEPT_OF_DEPLOY = (
@@ -324,6 +325,7 @@ _PRINT: dict[tuple[str, str], Callable[[Data], Data]] = {
     **{("service", key): _sorted for key in
        ("environment", "labels", "annotations", "sysctls", "extra_hosts", "storage_opt")},
     ("service", "stop_grace_period"): _duration, ("service", "cpus"): _number,
+    ("service", "cpu_percent"): _number, ("rollout", "max_failure_ratio"): _number,
     ("service", "build"): _kind("build"), ("service", "deploy"): _kind("deploy", *_KEPT_OF_DEPLOY),
     ("service", "healthcheck"): _kind("healthcheck"), ("service", "ports"): _each("port"),
     ("service", "devices"): _each("device"), ("service", "gpus"): _each("request"),
