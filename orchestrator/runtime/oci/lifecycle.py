@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from orchestrator.linux import cgroupfs, fds, procfs
-from orchestrator.linux.cgroupfs import Hierarchy
 from orchestrator.runtime.oci import groups, hooks
 from orchestrator.runtime.oci.faults import OciError, step_error, words_of
 from orchestrator.runtime.oci.release import release
@@ -152,11 +151,10 @@ def _thaw(container: Container) -> None:
         raise OciError(f"cannot resume container {container.id}: {words_of(exc)}") from exc
 
 
-def update(container: Container, resources: dict[str, Any]) -> None:
+def update(container: Container, resources: dict[str, Any], *, warn: Warn) -> None:
     """Write other limits; what is not named stays."""
     _want(container, "created", "running", "paused", verb="update")
-    hierarchy = Hierarchy.detect()
-    groups.limit(container.groups, resources, hierarchy=hierarchy)
+    groups.limit(container.groups, resources, warn=warn)
     if "devices" in resources:
         groups.allow_devices(container.groups, resources)
 
