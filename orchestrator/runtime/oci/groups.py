@@ -55,6 +55,7 @@ def make(group: Group) -> None:
 def limit(group: Group, wanted: dict[str, Any], *, warn: Callable[[str], None]) -> None:
     """Write the limits; OciError where the kernel refuses one or has no controller for it, a
     warning where it does not count a thing it controls (swap, weights of disks)."""
+    _check_usage(group, wanted.get("memory", {}))
     unified = group.get("")
     legacy = {name for name, path in group.items() if name and path != unified}
     alone = {""} if legacy else set()  # a hybrid machine's version 2 tree has no limits of its own
@@ -69,6 +70,13 @@ def limit(group: Group, wanted: dict[str, Any], *, warn: Callable[[str], None]) 
             warn(f"{name} is not enforced: this kernel has it not")
         except OSError as exc:
             raise OciError(f"cannot set {name} to {value}: {words_of(exc)}") from exc
+
+
+def _check_usage(group: Group, memory: dict[str, Any]) -> None:
+    """`checkBeforeUpdate`: a limit below what is used already would only kill."""
+    usage = cgroupfs.memory_usage(group) or 0
+    if memory.get("checkBeforeUpdate") and 0 <= memory.get("limit", -1) < usage:
+        raise OciError(f"memory.limit {memory['limit']} is below the {usage} bytes in use")
 
 
 def _write(path: str, name: str, value: str) -> None:

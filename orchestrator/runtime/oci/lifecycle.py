@@ -117,10 +117,9 @@ def _wait(process: Process) -> None:
 
 
 def delete(container: Container, *, force: bool, warn: Warn) -> None:
-    """Release all it has, and run its poststop hooks.  Without `force` it must be stopped, or
-    created: that one has no program of the user's yet."""
+    """Release all it has, and run its poststop hooks.  Without `force` it must be stopped."""
     if not force:
-        _want(container, "stopped", "created", verb="delete")
+        _want(container, "stopped", verb="delete")
     kill_all(container)
     config = container.config() if container.record["is_complete"] else {}
     state = container.state(status="stopped")
