@@ -108,7 +108,6 @@ def resolve(
         resources=limits.resources(service, project=project),
         cgroup_parent=limits.cgroup_parent(service, project=project),
         endpoints=endpoints.endpoints(service, identity, attachments, use_aliases=use_aliases),
-        links=tuple((k.alias, k.target) for k in (*service.links, *service.external_links)),
         hosts=service.extra_hosts,
         dns=service.dns,
         dns_search=service.dns_search,

@@ -272,8 +272,6 @@ class ContainerSpec:
     endpoints: tuple[Endpoint, ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
     """extra_hosts as (name, address); address may be `host-gateway`."""
-    links: tuple[tuple[str, str], ...] = ()
-    """(alias, name): what it alone may call others."""
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_opt: tuple[str, ...] = ()

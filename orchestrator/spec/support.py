@@ -52,7 +52,7 @@ SERVICE: Keys = {
          "cpu_rt_runtime", "cpu_shares", "cpuset", "device_cgroup_rules", "devices", "ipc",
          "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "oom_kill_disable",
          "pid", "privileged", "security_opt", "sysctls", "userns_mode", "uts", "extends",
-         "label_file", "mac_address", "links", "external_links"), _TEXT),
+         "label_file", "mac_address"), _TEXT),
     "pull_policy": frozenset({"missing", "never", "build"}), "build": _BUILD,
     "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
@@ -124,7 +124,7 @@ _LATER = ""
 _STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
     **{f"services.*.{key}": _LATER for key in (
-        "develop", "gpus", "models",
+        "develop", "external_links", "gpus", "links", "models",
         "platform", "provider", "storage_opt", "use_api_socket", "volumes_from",
         "deploy.resources.reservations.devices",
         "deploy.restart_policy",
