@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Arguments
 from orchestrator.errors import UsageError
@@ -12,8 +12,7 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
     from orchestrator.events import Event, Sink
-    from orchestrator.plan.plan import Plan
-    from orchestrator.plan.policy import Build, DownPolicy, UpPolicy
+    from orchestrator.plan.policy import Build, UpPolicy
 
 
 def refuse_together(args: Arguments, one: str, other: str) -> None:
@@ -100,29 +99,18 @@ def variables(texts: Sequence[str]) -> dict[str, str | None]:
     return found
 
 
-DRY_RUN = "DRY-RUN MODE - "
+def no_dry_run(call: Invocation) -> None:
+    """UsageError where --dry-run has no meaning."""
+    if call.is_dry_run:
+        raise UsageError(f"--dry-run is not available for {call.args.command}")
 
 
-def shown(call: Invocation, plan: Callable[[], Plan]) -> bool:
-    """Whether this is a dry run: then `plan` is printed, each line marked, and nothing is done."""
+def previewed(call: Invocation, verb: str) -> bool:
+    """Whether this is a dry run, which has then been shown."""
     if not call.is_dry_run:
         return False
     from orchestrator.cli.plans import show
-
-    show(call.out, plan(), mark=DRY_RUN)
-    return True
-
-
-def told(call: Invocation, what: str) -> bool:
-    """As `shown` for what has no plan: `what` would be done."""
-    if call.is_dry_run:
-        call.out.line(f"{DRY_RUN}{what}")
-    return call.is_dry_run
-
-
-def previewed(call: Invocation, verb: str, policy: DownPolicy | None = None, **more: Any) -> bool:
-    """As `shown`, of what down, stop, start, restart, rm or kill (the `verb`) would do."""
     from orchestrator.plan.policy import DownPolicy
 
-    wish = policy or DownPolicy(services=tuple(call.args.operands))
-    return shown(call, lambda: call.project.preview(verb, wish, **more))
+    show(call.out, call.project.preview(verb, DownPolicy(services=tuple(call.args.operands))))
+    return True

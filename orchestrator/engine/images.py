@@ -6,7 +6,7 @@ Knows the store by its interface; never unpacks anything itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.engine.resolve import ImageFacts
@@ -69,7 +69,42 @@ def uses(service: Service) -> dict[str, Use]:
                 hook.image, f"pre_start[{number}] of service {service.name}",
                 (*path, "pre_start", number, "image"),
             )  # fmt: skip
+    for number, mount in enumerate(service.volumes):
+        if mount.type == "image":
+            found[mount_key(service.name, number)] = Use(
+                mount.source or "", f"the mount at {mount.target} of service {service.name}",
+                (*path, "volumes", number, "source"),
+            )  # fmt: skip
     return found
+
+
+def mount_key(service: str, number: int) -> str:
+    """Under which the image of a mount is known; no service is called so."""
+    return f"{service}/volumes/{number}"
+
+
+def of_mounts(service: Service, images: Mapping[str, Image]) -> dict[int, tuple[str, ...]]:
+    """The layers of the images it mounts, by the number of the volume."""
+    return {
+        number: images[mount_key(service.name, number)].layers
+        for number, mount in enumerate(service.volumes) if mount.type == "image"
+    }  # fmt: skip
+
+
+def digested(project: Project, images: Mapping[str, Image]) -> Project:
+    """The project with the ids of the images it mounts, so that another one makes the containers
+    again."""
+
+    def with_ids(service: Service) -> Service:
+        volumes = tuple(
+            replace(mount, digest=images[key].id)
+            if mount.type == "image" and (key := mount_key(service.name, number)) in images
+            else mount
+            for number, mount in enumerate(service.volumes)
+        )
+        return service if volumes == service.volumes else replace(service, volumes=volumes)
+
+    return replace(project, services={n: with_ids(s) for n, s in project.services.items()})
 
 
 def of_hooks(service: Service, images: Mapping[str, Image]) -> dict[int, ImageFacts]:

@@ -15,7 +15,7 @@ from orchestrator.errors import SpecError
 from orchestrator.linux import devicebpf
 from orchestrator.runtime import isolation as runtime
 from orchestrator.runtime import sysctl
-from orchestrator.runtime.spec import Device, Mount, Namespaces
+from orchestrator.runtime.spec import Device, Mount, Namespaces, RootHook
 from orchestrator.spec.model import Project, Service
 
 
@@ -30,6 +30,7 @@ class Assets:
     mounts: tuple[Mount, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    hooks: tuple[RootHook, ...] = ()
 
 
 NO_ASSETS = Assets()

@@ -4,8 +4,9 @@ records, and ask the Compose file only about a service that no record knows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SpecError, UsageError
@@ -14,6 +15,31 @@ from orchestrator.state.observed import Observed, ObservedContainer
 
 if TYPE_CHECKING:
     from orchestrator.spec.model import Project
+
+
+class Miss(NamedTuple):
+    """A name that a container asked for and nobody has."""
+
+    container: str
+    """Its id."""
+    name: str
+    times: int
+    near: str
+    """What it may have meant, or empty."""
+
+
+def misses(workspace: Workspace) -> list[Miss]:
+    """What the supervisor has counted; nothing where none runs."""
+    from orchestrator.engine import submit
+
+    if not os.path.exists(workspace.layout.control_socket(workspace.name)):
+        return []
+    info = submit.request(workspace.layout, workspace.name, "info") or {}
+    told: dict[str, dict[str, Any]] = info.get("misses", {})  # type: ignore[assignment]  # JSON
+    return [
+        Miss(container, name, one["count"], one["near"])
+        for container, names in told.items() for name, one in sorted(names.items())
+    ]  # fmt: skip
 
 
 def check_services(

@@ -7,12 +7,12 @@ The supervisor meets the same faults again at each start and reports them in the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
-from orchestrator.engine import isolation, limits
+from orchestrator.engine import cdi, isolation, limits
 from orchestrator.engine.isolation import Assets
 from orchestrator.engine.places import fault, spot
 from orchestrator.errors import LaunchError, SpecError
@@ -21,7 +21,7 @@ from orchestrator.linux.cgroupfs import Hierarchy
 from orchestrator.runtime import devices
 from orchestrator.runtime import limits as runtime
 from orchestrator.runtime.spec import Resources
-from orchestrator.spec.model import Project, Service
+from orchestrator.spec.model import DeviceRequest, Project, Service
 
 _LARGEST_PROFILE = 4 << 20
 _NO_LIMITS = Resources()
@@ -51,16 +51,51 @@ def _digested(service: Service, project: Project) -> Service:
 def gather(project: Project, services: Iterable[str]) -> dict[str, Assets]:
     """What is read for the containers of these services; SpecError with every place."""
     found: dict[str, Assets] = {}
+    registry = cdi.Registry()
     problems = Problems()
     for name in services:
         service = project.services[name]
-        problems.attempt(partial(_gather, service, project, found))
+        problems.attempt(partial(_gather, service, project, registry, found))
     problems.finish()
     return found
 
 
-def _gather(service: Service, project: Project, found: dict[str, Assets]) -> None:
-    found[service.name] = Assets(seccomp_profile=_profile(service, project=project))
+def _gather(
+    service: Service, project: Project, registry: cdi.Registry, found: dict[str, Assets]
+) -> None:
+    edits = _edits(service, project, registry)
+    found[service.name] = Assets(
+        seccomp_profile=_profile(service, project=project), devices=edits.devices,
+        mounts=edits.mounts, environment=edits.environment, groups=edits.groups,
+        hooks=edits.hooks,
+    )  # fmt: skip
+
+
+def _edits(service: Service, project: Project, registry: cdi.Registry) -> cdi.Edits:
+    """What its CDI devices and its graphics processors do to a container."""
+    names: list[str] = []
+    for key, number, wanted in _described(service, project):
+        try:
+            found = [wanted] if isinstance(wanted, str) else registry.requested(wanted)
+            registry.edits(found)
+        except ValueError as exc:
+            hint = "a vendor's tool writes the file, such as nvidia-ctk cdi generate"
+            raise fault(project, service, key, str(exc), item=number, hint=hint) from exc
+        names += found
+    return registry.edits(names) if names else cdi.Edits()
+
+
+def _described(
+    service: Service, project: Project
+) -> Iterator[tuple[str, int, str | DeviceRequest]]:
+    """(key, its item, the CDI name or what is asked for)"""
+    for number, device in enumerate(service.devices):
+        if isolation.is_cdi(device.source):
+            yield "devices", number, device.source
+    tree = project.tree.get("services", service.name, "gpus") if project.tree else None
+    own = len(tree.items) if tree else 0
+    for number, request in enumerate(service.gpus):
+        yield ("gpus" if number < own else "deploy"), number, request
 
 
 def _profile(service: Service, *, project: Project) -> str:
@@ -122,8 +157,7 @@ class Problems:
 def _check_devices(service: Service, project: Project) -> None:
     for number, device in enumerate(service.devices):
         if isolation.is_cdi(device.source):
-            raise fault(project, service, "devices", f"CDI device {device.source} is not supported "
-                        "yet", item=number)  # fmt: skip
+            continue
         try:
             found = devices.device_nodes(device.source)
         except OSError as exc:

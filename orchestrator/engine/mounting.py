@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.plan import resources
 from orchestrator.runtime.spec import Mount
@@ -31,6 +31,19 @@ class Mounting:
     """target -> volume name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lent:
+    """What another container lends (`volumes_from`)."""
+
+    mounts: tuple[Mount, ...]
+    volumes: Mapping[str, str]
+    """target -> volume name."""
+    read_only: bool = False
+
+
+_NO_LAYERS: Mapping[int, tuple[str, ...]] = {}
+
+
 def looks_like_a_file(path: str) -> bool:
     """Whether the last part of `path` has an extension: `nginx.conf`, but not `conf.d` or
     `data-1.2`."""
@@ -40,9 +53,12 @@ def looks_like_a_file(path: str) -> bool:
 def mounting(
     service: Service, *, project: Project, layout: Layout, image_volumes: Sequence[str],
     inherited: Mapping[str, str], new_name: Callable[[], str],
+    image_layers: Mapping[int, tuple[str, ...]] = _NO_LAYERS, lent: Sequence[Lent] = (),
 ) -> Mounting:  # fmt: skip
-    """Mounts in the order of the file, then tmpfs, then the VOLUMEs of the image that nothing
-    covers.  `inherited` gives the anonymous volumes of the container that is replaced."""
+    """Mounts in the order of the file, then tmpfs, then those of `volumes_from` and the VOLUMEs of
+    the image that nothing covers.  `inherited` gives the anonymous volumes of the container that is
+    replaced, `image_layers` the layers of the images that are mounted, by the number of the
+    volume."""
     mounts: list[Mount] = []
     anonymous: dict[str, str] = {}
     named: dict[str, str] = {}
@@ -53,10 +69,21 @@ def mounting(
         elif volume.type == "volume":
             named[volume.target] = resources.volume_of(project, volume.source or "").name
         name = anonymous.get(volume.target) or named.get(volume.target)
-        mounts.append(_mount(volume, layout=layout, name=name, origin=origin))
+        if volume.type == "image":
+            mounts.append(Mount(type="image", target=volume.target, layers=image_layers[number],
+                                subpath=volume.subpath or "", read_only=True, origin=origin))
+        else:
+            mounts.append(_mount(volume, layout=layout, name=name, origin=origin))
     mounts += [_tmpfs(text, project.where("services", service.name, "tmpfs"))
                for text in service.tmpfs]  # fmt: skip
     covered = {m.target for m in mounts}
+    for one in lent:
+        for mount in one.mounts:
+            if mount.target not in covered and mount.type in ("bind", "volume"):
+                covered.add(mount.target)
+                mounts.append(replace(mount, read_only=mount.read_only or one.read_only))
+                if mount.target in one.volumes:
+                    named[mount.target] = one.volumes[mount.target]
     for target in image_volumes:
         target = _clean(target)
         if target not in covered:

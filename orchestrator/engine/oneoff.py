@@ -17,8 +17,10 @@ from orchestrator.engine import (
     building,
     executable,
     images,
+    lending,
     machine,
     material,
+    platforms,
     preflight,
     reconcile,
     submit,
@@ -200,6 +202,7 @@ def run(
         check(chosen, made.images[chosen.name].config, project=made.project)
         executable.check(chosen, made.images[chosen.name], project=made.project,
                          is_from_file=not options.command and options.entrypoint is None)
+        platforms.check(planned.project, [chosen.name], made.images)
         preflight.check_bind_sources(planned.project, [chosen.name])
         preflight.check_networks(planned.project, [chosen.name])
         machine.check(planned.project, [chosen.name])
@@ -209,22 +212,7 @@ def run(
         return _start(change, planned, chosen, options, streams=streams)
 
 
-def preview(workspace: Workspace, service: str, options: RunOptions) -> Plan:
-    """What `run` would do; touches nothing."""
-    made, chosen = _draft(workspace, service, options, make_host=False)
-    builder = PlanBuilder(warnings=list(made.plan.warnings))
-    before = [builder.add(n.action, after=n.after) for n in _with_resources(made, chosen)]
-    name = options.name or names.oneoff_name(made.project.name, service, "",
-                                             separator=made.policy.separator)  # fmt: skip
-    created = builder.add(actions.CreateContainer(subject=name, service=service, index=0,
-                                                  cause="run"), after=before)  # fmt: skip
-    builder.add(actions.StartContainer(subject=name, service=service, index=0), after=[created])
-    return builder.build()
-
-
-def _draft(
-    workspace: Workspace, name: str, options: RunOptions, *, make_host: bool = True
-) -> tuple[Draft, Service]:
+def _draft(workspace: Workspace, name: str, options: RunOptions) -> tuple[Draft, Service]:
     contents = material.Contents(workspace.runnable, workspace.layout)
     project = machine.digested(contents.digested(workspace.runnable))
     if name not in project.services and name not in project.disabled:
@@ -236,9 +224,9 @@ def _draft(
     needed = tuple(project.services[name].depends_on) if options.with_dependencies else ()
     present = tuple(dependency for dependency in needed if dependency in project.services)
     observed = workspace.observe()
-    found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
-    policy = UpPolicy(services=present, remove_orphans=options.remove_orphans,
-                      separator=workspace.separator)  # fmt: skip
+    found = images.find(images.open_store(workspace.layout), selected, make_host=True)
+    project = images.digested(project, found)
+    policy = UpPolicy(services=present, remove_orphans=options.remove_orphans)
     plan = Plan()
     if present:
         plan = diff(project, observed, policy, image_ids=images.ids(found))
@@ -267,17 +255,18 @@ def _start(
     change: Change, made: Draft, service: Service, options: RunOptions, *, streams: Sequence[int]
 ) -> Run:
     id_ = names.new_id()
-    name = options.name or names.oneoff_name(made.project.name, service.name, id_,
-                                             separator=made.policy.separator)  # fmt: skip
+    name = options.name or names.oneoff_name(made.project.name, service.name, id_)
     identity = Identity(id=id_, name=name, index=0, oneoff=True, remove_on_exit=options.remove)
     extra = [allocate.Wanted(service=service, lease=id_)]
     jobs, allocation = reconcile.prepare_with(change, made, extra=extra)
     context = translate.Context(project=made.project, observed=made.observed, images=made.images,
                                 layout=change.layout,
-                                assets=machine.gather(made.project, [service.name]))  # fmt: skip
+                                assets=machine.gather(made.project, [service.name]),
+                                foreign=lending.foreign(change.layout, made.project,
+                                                        [service.name]))  # fmt: skip
     record, _ = translate.container(
         service, identity, context=context, allocation=allocation, lease=id_, inherited={},
-        use_aliases=options.use_aliases,
+        use_aliases=options.use_aliases, created=jobs.created.values(),
     )  # fmt: skip
     numbers = _append(jobs, made, service, record)
     store.save_project(change.layout, reconcile.project_record(made))

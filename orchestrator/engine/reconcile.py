@@ -17,8 +17,10 @@ from orchestrator.engine import (
     executable,
     images,
     isolation,
+    lending,
     machine,
     material,
+    platforms,
     preflight,
     submit,
     translate,
@@ -62,14 +64,12 @@ class Draft:
 
 def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) -> Draft:
     """The plan of `up`.  ImageNotFoundError and SpecError before anything is touched."""
-    policy = replace(policy, separator=workspace.separator,
-                     all_resources=workspace.choice.all_resources)  # fmt: skip
     contents = material.Contents(workspace.runnable, workspace.layout)
     project = machine.digested(contents.digested(with_scale(workspace.runnable, policy)))
     selected = select(project, policy.services, with_dependencies=policy.with_dependencies)
     found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
     observed = workspace.observe()
-    project = selected_of(project, selected)
+    project = images.digested(selected_of(project, selected), found)
     plan = diff(project, observed, policy, image_ids=images.ids(found))
     # a network that is made again takes services along that nobody selected
     creating = {n.action.service for n in plan if isinstance(n.action, actions.CreateContainer)}
@@ -135,7 +135,7 @@ class Change:
         """Send the jobs and do not wait."""
         return submit.Submission(
             self.head.connect(), jobs, lock=self.lock, sink=sink or self.sink, stdio=stdio,
-            streams=streams, tty=tty, parallel=self.workspace.choice.parallel,
+            streams=streams, tty=tty,
         )  # fmt: skip
 
     def keep(self, observed: Observed) -> None:
@@ -147,8 +147,7 @@ class Change:
     def execute(self, jobs: Sequence[protocol.Job], *, last: bool = False) -> None:
         """Send the jobs and wait until they are done; see `submit.run` for `last`."""
         if jobs:
-            submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last,
-                       parallel=self.workspace.choice.parallel)  # fmt: skip
+            submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last)
 
     def supervise(self, observed: Observed) -> None:
         """See to it that what runs is kept, also if its supervisor and keeper were both killed."""
@@ -187,6 +186,7 @@ def prepare_with(
     for name in created:
         check(made.project.services[name], made.images[name].config, project=made.project)
         executable.check(made.project.services[name], made.images[name], project=made.project)
+    platforms.check(made.project, created, made.images)
     preflight.check_bind_sources(made.project, created)
     preflight.check_networks(made.project, created)
     machine.check(made.project, created)
@@ -204,7 +204,9 @@ def prepare_with(
     )  # fmt: skip
     context = translate.Context(project=made.project, observed=made.observed,
                                 images=made.images, layout=change.layout,
-                                assets=assets)  # fmt: skip
+                                assets=assets,
+                                foreign=lending.foreign(change.layout, made.project,
+                                                        created))  # fmt: skip
     return translate.translate(made.plan, context, allocation), allocation
 
 

@@ -7,11 +7,11 @@ names; reads and writes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator import __version__, names
-from orchestrator.engine import images, material
+from orchestrator.engine import images, lending, material
 from orchestrator.engine.allocate import Allocation, Wanted
 from orchestrator.engine.isolation import NO_ASSETS, Assets
 from orchestrator.engine.mounting import driver_opts, mounting
@@ -39,6 +39,8 @@ class Context:
     one_off: Service | None = None
     assets: Mapping[str, Assets] = field(default_factory=dict)
     """What was read of this machine for a service."""
+    foreign: lending.Foreign = field(default_factory=dict)
+    """Containers of other projects that `volumes_from` names."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,9 +78,9 @@ def network_labels(project: Project, network: Network) -> dict[str, str]:
 def translate(plan: Plan, context: Context, allocation: Allocation) -> Jobs:
     """The whole plan as jobs with the same numbers."""
     result = Jobs()
-    for node in plan:
-        if isinstance(node.action, actions.CreateContainer):
-            _make(result, node.action, context, allocation)
+    creating = [n.action for n in plan if isinstance(n.action, actions.CreateContainer)]
+    for action in lending.in_order(creating, context.project):
+        _make(result, action, context, allocation)
     for node in plan:
         result.jobs.append(_job(node, result, context, allocation))
     return result
@@ -95,7 +97,7 @@ def _make(result: Jobs, action: actions.CreateContainer, context: Context,
     lease = lease_of(context.project.name, action.service, action.index)
     record, spec = container(
         service, identity, context=context, allocation=allocation, lease=lease,
-        inherited=inherited,
+        inherited=inherited, created=result.created.values(),
     )  # fmt: skip
     result.created[action.subject] = record
     result.specs[record.id] = spec
@@ -103,13 +105,17 @@ def _make(result: Jobs, action: actions.CreateContainer, context: Context,
 
 def container(
     service: Service, identity: Identity, *, context: Context, allocation: Allocation, lease: str,
-    inherited: Mapping[str, str], use_aliases: bool = True,
+    inherited: Mapping[str, str], created: Iterable[ContainerRecord] = (),
+    use_aliases: bool = True,
 ) -> tuple[ContainerRecord, ContainerSpec]:  # fmt: skip
-    """The record and the spec of one new container."""
+    """The record and the spec of one new container; `created` are those that are made with it."""
     project, image = context.project, context.images[service.name]
     mounts = mounting(
         service, project=project, layout=context.layout, image_volumes=image.config.volumes,
         inherited=inherited, new_name=names.new_id,
+        image_layers=images.of_mounts(service, context.images),
+        lent=lending.lent(service, project=project, created=created, observed=context.observed,
+                          foreign=context.foreign),
     )  # fmt: skip
     tree = hashing.config_tree(service)
     config_hash = hashing.config_hash(tree)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from orchestrator.network.nametable import NameTable
 
+Missed = Callable[[str], None]
+"""Called with a name that nobody knows."""
 Upstreams = Callable[[], Sequence[str]]
 """The addresses to ask, best first; called for each query, so that changes are seen."""
 
@@ -50,13 +52,13 @@ def host_upstreams(path: str = "/etc/resolv.conf") -> list[str]:
 
 async def serve(
     sockets: Sequence[socket.socket], *, container: str, table: NameTable,
-    upstreams: Upstreams = host_upstreams,
+    upstreams: Upstreams = host_upstreams, missed: Missed = lambda name: None,
 ) -> None:  # fmt: skip
     """Answer until cancelled.  `sockets` are non-blocking and bound: UDP, and a TCP listener; the
     caller closes them afterwards.  No upstreams: unknown names do not exist."""
     import anyio
 
-    resolver = _Resolver(container, table, upstreams)
+    resolver = _Resolver(container, table, upstreams, missed)
     async with anyio.create_task_group() as tasks:
         for sock in sockets:
             if sock.type == socket.SOCK_DGRAM:
@@ -68,7 +70,10 @@ async def serve(
 class _Resolver:
     """What one container's two sockets share."""
 
-    def __init__(self, container: str, table: NameTable, upstreams: Upstreams) -> None:
+    def __init__(
+        self, container: str, table: NameTable, upstreams: Upstreams, missed: Missed
+    ) -> None:
+        self._missed = missed
         self._container = container
         self._table = table
         self._upstreams = upstreams
@@ -105,12 +110,19 @@ class _Resolver:
         self, sock: socket.socket, question: Question, data: bytes, client: tuple[str, int]
     ) -> None:
         try:
-            reply = await forward(question, data, self._upstreams())
+            reply = await self._forward(question, data)
         finally:
             self._under_way -= 1
         if len(reply) > question.size:
             reply = dnspacket.truncated(question)
         _send(sock, reply, client)
+
+    async def _forward(self, question: Question, data: bytes, *, tcp: bool = False) -> bytes:
+        reply = await forward(question, data, self._upstreams(), tcp=tcp)
+        # Whoever asks for both families misses a name once.
+        if question.type == dnspacket.A and dnspacket.parse(reply).code != dnspacket.NOERROR:
+            self._missed(question.name)
+        return reply
 
     async def serve_tcp(self, listener: socket.socket, tasks: anyio.abc.TaskGroup) -> None:
         import anyio
@@ -143,7 +155,7 @@ class _Resolver:
                         data = await _receive_framed(sock)
                     question, reply = self._at_once(data, tcp=True)
                     if question is not None and reply is None:
-                        reply = await forward(question, data, self._upstreams(), tcp=True)
+                        reply = await self._forward(question, data, tcp=True)
                     if reply is None:
                         return
                     with anyio.fail_after(_IDLE):

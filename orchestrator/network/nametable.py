@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 Memberships = Mapping[str, tuple[Sequence[str], Sequence[str]]]
 """Network -> (the container's names on it, its addresses on it)."""
@@ -29,10 +30,18 @@ class _Known:
 _NOBODY = _Known()
 
 
-class NameTable:
-    """The names of one project's containers, and of others on the same networks."""
+class Others(Protocol):
+    """Who else is on the networks."""
 
-    def __init__(self) -> None:
+    def addresses(self, network: str, name: str) -> list[str]: ...
+    def reverse(self, network: str, address: str) -> str | None: ...
+
+
+class NameTable:
+    """The names of one project's containers, and of `others` on the same networks."""
+
+    def __init__(self, others: Others | None = None) -> None:
+        self._others = others
         self._addresses: dict[str, dict[str, dict[str, Sequence[str]]]] = {}
         """network -> name -> container -> addresses"""
         self._containers: dict[str, _Known] = {}
@@ -102,6 +111,8 @@ class NameTable:
     def _on(self, network: str, name: str) -> list[str]:
         replicas = self._addresses.get(network, {}).get(name, {}).values()
         found = list({address: None for addresses in replicas for address in addresses})
+        if self._others is not None:
+            found += self._others.addresses(network, name)
         random.shuffle(found)
         return found
 
@@ -114,4 +125,13 @@ class NameTable:
                 names = known.networks[network][0]
                 shown = known.name or (names[0] if names else owner[:12])
                 return f"{shown}.{network}"
+            other = self._others.reverse(network, address) if self._others else None
+            if other is not None:
+                return f"{other}.{network}"
         return None
+
+    def names(self, container: str) -> list[str]:
+        """All that the container may call others of the project."""
+        known = self._containers.get(container, _NOBODY)
+        seen = {name for network in known.networks for name in self._addresses.get(network, {})}
+        return sorted({*seen, *known.links})

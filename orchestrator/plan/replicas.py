@@ -119,10 +119,9 @@ def decide(
     )
 
 
-def name_of(project: Project, service: Service, index: int, *, separator: str = "-") -> str:
+def name_of(project: Project, service: Service, index: int) -> str:
     """The name of a replica."""
-    return service.container_name or container_name(project.name, service.name, index,
-                                                    separator=separator)  # fmt: skip
+    return service.container_name or container_name(project.name, service.name, index)
 
 
 class _Comparison:

@@ -21,6 +21,7 @@ from orchestrator.runtime import (
     material,
     populate,
     privilege,
+    roothook,
     sysctl,
 )
 from orchestrator.runtime.steps import Child, Step
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, type[Step]] = {
     kind.__name__: kind
     for module in (command, devices, enter, filesystem, groups, joining, material, populate,
-                   privilege, sysctl)
+                   privilege, roothook, sysctl)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Step) and kind is not Step
 }

@@ -16,6 +16,7 @@ from orchestrator.runtime import isolation, joining
 from orchestrator.runtime.limits import Placement
 from orchestrator.runtime.material import Material
 from orchestrator.runtime.populate import Populate
+from orchestrator.runtime.roothook import RunHook
 from orchestrator.runtime.spec import ContainerSpec, Mount
 from orchestrator.runtime.steps import Step
 
@@ -79,7 +80,16 @@ def after_network(spec: ContainerSpec, *, run_dir: str) -> list[Step]:
     hidden: list[Step] = [fs.Mask(paths=list(MASKED)), fs.ReadOnlyPaths(paths=list(READ_ONLY))]
     is_open = spec.privileged or not spec.masked_paths
     return [*_material(spec, f"{run_dir}/material"), *files, *isolation.sysctls(spec),
-            *([] if is_open else hidden), fs.PivotRoot()]
+            *([] if is_open else hidden), *_hooks(spec, f"{run_dir}/bundle"), fs.PivotRoot()]
+
+
+def _hooks(spec: ContainerSpec, bundle: str) -> list[Step]:
+    return [
+        RunHook(path=hook.path, args=list(hook.args), timeout=hook.timeout, bundle=bundle,
+                environment=[f"{key}={value}" for key, value in hook.environment.items()],
+                container=spec.id)
+        for hook in spec.root_hooks
+    ]  # fmt: skip
 
 
 def _material(spec: ContainerSpec, directory: str) -> list[Step]:

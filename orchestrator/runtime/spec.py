@@ -211,6 +211,17 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RootHook:
+    """A program of the host that works on the container's file system before its root is entered
+    (a createContainer hook of the OCI runtime specification)."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """One container, self-contained."""
 
@@ -262,6 +273,7 @@ class ContainerSpec:
     devices: tuple[Device, ...] = ()
     device_rules: tuple[str, ...] = ()
     """`c 188:* rwm`: nodes the container may make and use."""
+    root_hooks: tuple[RootHook, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """(`nofile`, soft, hard); -1 is infinity."""
@@ -272,6 +284,8 @@ class ContainerSpec:
     endpoints: tuple[Endpoint, ...] = ()
     hosts: tuple[tuple[str, str], ...] = ()
     """extra_hosts as (name, address); address may be `host-gateway`."""
+    links: tuple[tuple[str, str], ...] = ()
+    """(alias, name): what it alone may call others."""
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_opt: tuple[str, ...] = ()

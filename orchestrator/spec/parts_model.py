@@ -90,6 +90,9 @@ class VolumeMount:
     tmpfs_size: int | None = None
     """Bytes."""
     tmpfs_mode: int | None = None
+    digest: str = ""
+    """Of the image that is mounted, once `engine.images` has found it; so it is part of the
+    hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,13 +22,13 @@ _HINT = "remove the key, or let --lenient warn about it; docs/compose-reference.
 
 _TEXT = None
 _MOUNT: Keys = {
-    "type": frozenset({"bind", "volume", "tmpfs"}), "source": _TEXT, "target": _TEXT,
+    "type": frozenset({"bind", "volume", "tmpfs", "image"}), "source": _TEXT, "target": _TEXT,
     "read_only": _TEXT,
     "bind": {"propagation": _TEXT, "create_host_path": _TEXT, "selinux": _TEXT,
              "recursive": _TEXT},
     "volume": {"nocopy": _TEXT, "labels": _TEXT, "subpath": _TEXT},
     "tmpfs": {"size": _TEXT, "mode": _TEXT},
-    "image": {},
+    "image": {"subpath": _TEXT},
 }  # fmt: skip
 _HOOK: Keys = dict.fromkeys(("command", "user", "privileged", "working_dir", "environment"))
 _BUILD: Keys = {
@@ -52,7 +52,8 @@ SERVICE: Keys = {
          "cpu_rt_runtime", "cpu_shares", "cpuset", "device_cgroup_rules", "devices", "ipc",
          "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "oom_kill_disable",
          "pid", "privileged", "security_opt", "sysctls", "userns_mode", "uts", "extends",
-         "label_file", "mac_address"), _TEXT),
+         "label_file", "mac_address", "links", "external_links", "gpus", "platform",
+         "volumes_from"), _TEXT),
     "pull_policy": frozenset({"missing", "never", "build"}), "build": _BUILD,
     "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
@@ -68,7 +69,7 @@ SERVICE: Keys = {
                 "options": {"max-size": _TEXT, "max-file": _TEXT}},
     "deploy": {"replicas": _TEXT, "resources": {
         "limits": {"cpus": _TEXT, "memory": _TEXT, "pids": _TEXT},
-        "reservations": {"memory": _TEXT}}},
+        "reservations": {"memory": _TEXT, "devices": _TEXT}}},
 }  # fmt: skip
 NETWORK: Keys = {
     "name": _TEXT, "driver": frozenset({"bridge"}), "driver_opts": _TEXT, "internal": _TEXT,
@@ -124,11 +125,8 @@ _LATER = ""
 _STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
     **{f"services.*.{key}": _LATER for key in (
-        "develop", "external_links", "gpus", "links", "models",
-        "platform", "provider", "storage_opt", "use_api_socket", "volumes_from",
-        "deploy.resources.reservations.devices",
-        "deploy.restart_policy",
-        "volumes.*.image.subpath", "pre_start.*.per_replica")},
+        "develop", "models", "provider", "storage_opt", "use_api_socket",
+        "deploy.restart_policy", "pre_start.*.per_replica")},
     "services.*.runtime": "there is one runtime here, our own",
     "services.*.build.cache_to": "the cache is the image store's own; nothing is exported",
     "services.*.build.pull": "there is no registry client yet",

@@ -62,7 +62,7 @@ class Methods:
 
             executor = Executor(self._project, emit=request.emit, stdio=stdio, stdio_job=number,
                                 started=started)  # fmt: skip
-            walk = Walk(jobs, perform=executor.perform, limit=_limit(request.params))
+            walk = Walk(jobs, perform=executor.perform)
             self._walks.add(walk)
             request.when_gone(walk.cancel)
             try:
@@ -127,7 +127,8 @@ class Methods:
     async def info(self, request: Request) -> dict[str, Any]:
         """Who we are."""
         return {"pid": os.getpid(), "keeper_pid": self._project.keeper_pid,
-                "version": __version__}  # fmt: skip
+                "version": __version__,
+                "misses": self._project.services.misses.to_json()}  # fmt: skip
 
 
 class _Execution:
@@ -208,13 +209,6 @@ def _jobs(params: dict[str, Any]) -> list[Job]:
         return [job_from_json(data) for data in found]
     except (KeyError, TypeError, AttributeError) as exc:
         raise SupervisorError(f"bad request: not a job: {exc}") from exc
-
-
-def _limit(params: dict[str, Any]) -> int:
-    found = params.get("parallel", 0)
-    if not isinstance(found, int):
-        raise SupervisorError("bad request: parallel is no number")
-    return found
 
 
 def _take_fds(request: Request, *, wants_stdio: bool) -> tuple[int, Stdio | None]:

@@ -21,6 +21,8 @@ from orchestrator.runtime import isolation
 from orchestrator.state import observe, store
 from orchestrator.state.records import ContainerRecord, NetworkRecord
 from orchestrator.supervisor import bridges, faults, peers
+from orchestrator.supervisor.misses import Misses
+from orchestrator.supervisor.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -37,7 +39,8 @@ class Services:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._table = NameTable()
+        self._table = NameTable(Neighbours(project.layout, project.name, project.boot_id))
+        self.misses = Misses(project, self._table)
         self._sockets: dict[str, list[socket.socket]] = {}
         """container -> its DNS sockets"""
         self._publishers: dict[str, Publisher] = {}
@@ -144,12 +147,13 @@ class Services:
     def _serve(self, spec: ContainerSpec, sockets: list[socket.socket]) -> None:
         self._table.set(
             spec.id, {e.network: (e.names, addresses_of(e)) for e in spec.endpoints},
-            name=spec.name,
+            name=spec.name, links=spec.links,
         )
         if sockets:
             self._sockets[spec.id] = sockets
             self._beside(spec.id, lambda: dns.serve(
-                sockets, container=spec.id, table=self._table, upstreams=_upstreams(spec)
+                sockets, container=spec.id, table=self._table, upstreams=_upstreams(spec),
+                missed=lambda name: self.misses.count(spec.id, name),
             ))  # fmt: skip
         publisher = self._publishers.get(spec.id)
         if publisher is not None:
@@ -170,6 +174,7 @@ class Services:
         for scope in self._scopes.pop(id_, ()):
             scope.cancel()
         self._table.remove(id_)
+        self.misses.forget(id_)
         sockets = self._sockets.pop(id_, [])
         waiting.close(sockets)
         publisher = self._publishers.pop(id_, None)

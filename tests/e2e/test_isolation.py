@@ -102,3 +102,61 @@ services:
     refused = stack("-p", stack.name, "up", "-d", ok=False)
     assert "device /dev/nonsense: no such file" in refused.stderr
     assert stack.remains() == {}
+
+
+def test_a_cdi_device_brings_nodes_variables_mounts_and_runs_its_hook(stack: Stack) -> None:
+    (stack.directory / "cdi").mkdir()
+    (stack.directory / "lib").mkdir()
+    stack.write("library", "lib/acme.so")
+    hook = stack.write("""#!/bin/sh
+state=$(cat)
+bundle=$(printf %s "$state" | sed 's/.*"bundle":"\\([^"]*\\)".*/\\1/')
+root=$(sed 's/.*"path":"\\([^"]*\\)".*/\\1/' "$bundle/config.json")
+echo "$1 $A" >"$root/etc/acme.conf"
+""", "lib/hook")
+    hook.chmod(0o755)
+    stack.write(f"""
+cdiVersion: "0.6.0"
+kind: acme.com/gpu
+containerEdits:
+  env: [ACME=1]
+  mounts: [{{hostPath: {stack.directory}/lib, containerPath: /opt/acme, options: [ro, rbind]}}]
+  hooks: [{{hookName: createContainer, path: {hook}, args: [hook, word], env: [A=b]}}]
+devices:
+- name: "0"
+  containerEdits: {{deviceNodes: [{{path: /dev/acme0, hostPath: /dev/zero}}]}}
+""", "cdi/acme.yaml")
+    stack.sandbox.environment["PCOMPOSE_CDI"] = str(stack.directory / "cdi")
+    stack.write("services: {a: {image: pcompose/host, command: sleep infinity, gpus: all}}")
+    stack("-p", stack.name, "up", "-d")
+    script = "head -c 3 /dev/acme0 | wc -c; echo $ACME; cat /opt/acme/acme.so /etc/acme.conf"
+    shown = stack.execute("a", "sh", "-c", script).split("\n")
+    assert shown[:2] == ["3", "1"]
+    assert "".join(shown[2:]) == "libraryword b"
+    hook.write_text("#!/bin/sh\necho no driver >&2; exit 3\n")
+    refused = stack("-p", stack.name, "up", "-d", "--force-recreate", ok=False)
+    assert "failed with code 3: no driver" in refused.stderr
+
+
+def test_volumes_and_images_are_shared_between_services(stack: Stack) -> None:
+    stack.write("""
+services:
+  reader:
+    image: pcompose/host
+    command: sleep infinity
+    volumes_from: ["writer:ro"]
+    volumes: [{type: image, source: pcompose/host, target: /image, image: {subpath: etc}}]
+  writer:
+    image: pcompose/host
+    command: sleep infinity
+    volumes: ["/data", "named:/named"]
+volumes: {named: }
+""")
+    stack("-p", stack.name, "up", "-d")
+    stack.execute("writer", "sh", "-c", "echo one >/data/x; echo two >/named/x")
+    assert stack.execute("reader", "cat", "/data/x", "/named/x") == "one\ntwo\n"
+    refused = stack("exec", "-T", "reader", "touch", "/data/y", ok=False)
+    assert "Read-only" in refused.stderr
+    assert "root:" in stack.execute("reader", "cat", "/image/passwd")
+    stack("-p", stack.name, "down", "-v")
+    assert stack.remains() == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import containers, formats, table
+from orchestrator.cli import containers, table
 from orchestrator.cli.grammar import Command, many, option, switch
 from orchestrator.errors import UsageError
 
@@ -20,12 +20,13 @@ COMMAND = Command(
     flags=(
         switch("all", "a", "Also stopped containers and those of run"),
         option("filter", "", "status=STATE"),
-        option("format", "", "table, json, raw, or a Go template; `table TEMPLATE`"),
+        option("format", "", "table or json"),
         switch("no-trunc", "", "Show commands whole"),
         switch("orphans", "", "=false hides services that are not in the files"),
         switch("quiet", "q", "Ids only"),
         switch("services", "", "Names of services only"),
         many("status", "", "Only containers in this state", metavar="state"),
+        switch("verbose", "", "Also names that containers asked for in vain"),
     ),
 )  # fmt: skip
 
@@ -39,9 +40,22 @@ def run(call: Invocation) -> int:
         lines = list(dict.fromkeys(c.record.service for c in found))
     else:
         lines = _shown(call, found)
+    if call.args.has("verbose"):
+        lines = [*lines, *_missed(call, found)]
     for line in lines:
         call.out.line(line)
     return 0
+
+
+def _missed(call: Invocation, found: list[ObservedContainer]) -> list[str]:
+    """`p-web-1 asked for "postgress" 14 times: nobody has that name (did you mean postgres?)`."""
+    names = {c.record.id: c.record.name for c in found}
+    return [
+        f'{names[miss.container]} asked for "{miss.name}" '
+        f"{'once' if miss.times == 1 else f'{miss.times} times'}: nobody has that name"
+        + (f" (did you mean {miss.near}?)" if miss.near else "")
+        for miss in call.project.misses() if miss.container in names
+    ]
 
 
 def _chosen(call: Invocation) -> list[ObservedContainer]:
@@ -73,6 +87,6 @@ def _shown(call: Invocation, found: list[ObservedContainer]) -> list[str]:
     if form == "json":
         return [containers.json_line(c, now=now) for c in found]
     if form != "table":
-        return formats.lines(form, [containers.template_row(c, now=now) for c in found])
+        raise UsageError(f'format "{form}" is not available yet', hint="table or json")
     cut = not call.args.has("no-trunc")
     return table.table(containers.HEAD, [containers.row(c, now=now, cut=cut) for c in found])

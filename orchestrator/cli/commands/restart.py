@@ -23,13 +23,12 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """Stop and start."""
-    dependents = not call.args.has("no-deps")
-    if previewed(call, "restart", dependents=dependents):
+    if previewed(call, "restart"):
         return 0
     args, renderer = call.args, call.out.renderer("restart")
     try:
         call.project.restart(args.operands, timeout=args.number("timeout"), sink=renderer,
-                             dependents=dependents)  # fmt: skip
+                             dependents=not args.has("no-deps"))  # fmt: skip
     finally:
         renderer.close()
     return 0

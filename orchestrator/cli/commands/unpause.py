@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command
-from orchestrator.cli.policies import told
+from orchestrator.cli.policies import no_dry_run
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -17,8 +17,7 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """Thaw them."""
-    if told(call, f"unpause {' '.join(call.args.operands) or 'all services'}"):
-        return 0
+    no_dry_run(call)
     renderer = call.out.renderer("unpause")
     try:
         found = call.project.unpause(call.args.operands, sink=renderer)

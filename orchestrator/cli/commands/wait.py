@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, switch
-from orchestrator.cli.policies import previewed, told
+from orchestrator.cli.policies import no_dry_run
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -24,10 +24,7 @@ def run(call: Invocation) -> int:
     """The exit code of the container that ended last."""
     from orchestrator.plan.policy import DownPolicy
 
-    policy = DownPolicy(remove_orphans=True)
-    if call.is_dry_run:
-        told(call, f"wait for {' '.join(call.args.operands)}")
-        return int(call.args.has("down-project") and not previewed(call, "down", policy))
+    no_dry_run(call)
     code = 0
     for container, code in call.project.wait(call.args.operands):
         call.out.line(f'container "{container}" exited with status code {code}')
@@ -35,7 +32,7 @@ def run(call: Invocation) -> int:
     if call.args.has("down-project"):
         renderer = call.out.renderer("down")
         try:
-            call.project.down(policy, sink=renderer)
+            call.project.down(DownPolicy(remove_orphans=True), sink=renderer)
         finally:
             renderer.close()
     return code
