@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import Peer, compose_text, installed, oci_runtimes
+from benchmarks import single
+from benchmarks.peers import Peer, compose_text, installed
 
 HERE = Path(__file__).resolve().parent
 COUNTS = (1, 10, 40, 80)
@@ -85,27 +86,9 @@ def measure(peer: Peer, count: int, *, repeat: int, directory: Path) -> dict[str
     return {**{name: statistics.median(found) for name, found in seconds.items()}, **memory}
 
 
-def one_container(runtime: str, *, directory: Path, repeat: int) -> float:
-    """Median seconds of `RUNTIME run` of true(1) on an empty root with the host's /usr."""
-    bundle = directory / f"bundle-{runtime}"
-    (bundle / "rootfs/usr").mkdir(parents=True, exist_ok=True)
-    for name in ("bin", "lib", "lib64"):
-        link = bundle / "rootfs" / name
-        if not link.is_symlink():
-            link.symlink_to(f"usr/{name}")
-    subprocess.run([runtime, "spec"], cwd=bundle, check=False, capture_output=True)
-    config = json.loads((bundle / "config.json").read_text())
-    config["process"] |= {"args": ["/usr/bin/true"], "terminal": False}
-    config["mounts"].append({"destination": "/usr", "type": "bind", "source": "/usr",
-                             "options": ["rbind", "ro"]})  # fmt: skip
-    (bundle / "config.json").write_text(json.dumps(config))
-    runs = [timed([runtime, "run", f"bench-{os.getpid()}-{n}"], cwd=bundle) for n in range(repeat)]
-    return statistics.median(runs)
-
-
 def collect(counts: tuple[int, ...], *, repeat: int, directory: Path) -> dict[str, Any]:
     """Every figure, by peer and number of services."""
-    results: dict[str, Any] = {"floor": {}, "runtimes": {}, "peers": {}}
+    results: dict[str, Any] = {"floor": {}, "peers": {}}
     peers = installed()
     for count in counts:
         parallel = [floor(count, parallel=30, directory=directory) for _ in range(repeat)]
@@ -113,9 +96,7 @@ def collect(counts: tuple[int, ...], *, repeat: int, directory: Path) -> dict[st
         for peer in peers:
             figures = measure(peer, count, repeat=repeat, directory=directory)
             results["peers"].setdefault(peer.name, {})[count] = figures
-    for runtime in oci_runtimes():
-        seconds = one_container(runtime, directory=directory, repeat=repeat)
-        results["runtimes"][runtime] = seconds
+    results["single"] = single.figures(3 * repeat)
     return results
 
 
@@ -134,8 +115,7 @@ def table(results: dict[str, Any]) -> str:
                 f"{f['exec true'] * 1e3:8.0f}{f['run --rm true'] * 1e3:8.0f}{mib:7.1f}"
             )
     lines += [f"floor, {count} at once: {s * 1e3:.0f} ms" for count, s in results["floor"].items()]
-    lines += [f"{name} run true: {s * 1e3:.0f} ms" for name, s in results["runtimes"].items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", single.table(results["single"])])
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from orchestrator.events import ignore
 
@@ -44,19 +44,21 @@ if TYPE_CHECKING:
 class Project:
     """One application: Compose files, a name, or both.
 
-    `files`, `directory`, `name`, `env_files`, `profiles`, `lenient` are the root flags -f,
-    --project-directory, -p, --env-file, --profile and --lenient; what is not given is found as
-    docker compose finds it."""
+    `files`, `directory`, `name`, `env_files`, `profiles` and the others are the root flags -f,
+    --project-directory, -p, --env-file, --profile, and those of the same name; what is not given
+    is found as docker compose finds it."""
 
     def __init__(
         self, *, files: Sequence[str] = (), directory: str | None = None, name: str | None = None,
         env_files: Sequence[str] = (), profiles: Sequence[str] = (), lenient: bool = False,
+        compatibility: bool = False, all_resources: bool = False, parallel: int = 0,
         cwd: str = "", environ: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._choice: dict[str, Any] = {  # keyword arguments of differing types
             "files": tuple(files), "project_directory": directory, "project_name": name,
             "env_files": tuple(env_files), "profiles": tuple(profiles), "lenient": lenient,
             "cwd": cwd,
+            "compatibility": compatibility, "all_resources": all_resources, "parallel": parallel,
         }  # fmt: skip
         if environ is not None:
             self._choice["environ"] = dict(environ)
@@ -149,11 +151,12 @@ class Project:
 
         return lifecycle.down(self._workspace, policy or DownPolicy(), images=images, sink=sink)
 
-    def preview(self, verb: str, policy: DownPolicy) -> Plan:
-        """What down, stop, start, restart or rm (the `verb`) would do; touches nothing."""
+    def preview(self, verb: str, policy: DownPolicy, **more: Any) -> Plan:
+        """What down, stop, start, restart, rm or kill (the `verb`) would do; touches nothing.
+        `more`: signal and orphans of kill, dependents of restart, stop of rm."""
         from orchestrator.engine import lifecycle
 
-        return lifecycle.preview(self._workspace, verb, policy)
+        return lifecycle.preview(self._workspace, verb, policy, **more)
 
     def stop(self, services: Sequence[str] = (), *, timeout: float | None = None,
              sink: Sink = ignore) -> None:  # fmt: skip
@@ -309,6 +312,12 @@ class Project:
 
         return oneoff.run(self._workspace, service, options, streams=streams, sink=sink)
 
+    def preview_run(self, service: str, options: RunOptions) -> Plan:
+        """What `run` would do; touches nothing."""
+        from orchestrator.engine import oneoff
+
+        return oneoff.preview(self._workspace, service, options)
+
     def run_options(self, **said: Any) -> RunOptions:
         """RunOptions from what the command line says: short forms of volumes and ports as text."""
         from orchestrator.engine import runline
@@ -332,6 +341,25 @@ class Project:
         options = attaching.Options(index=index, stdin=stdin, signals=signals,
                                     detach_keys=detach_keys or attaching.DETACH_KEYS)  # fmt: skip
         return attaching.attach(self._workspace, service, options, stdin=0, stdout=1, stderr=2)
+
+    def copy(
+        self, source: str, target: str, *, index: int = 0, archive: bool = False,
+        follow: bool = False, oneoffs: bool = False, stdin: BinaryIO, stdout: BinaryIO,
+        sink: Sink = ignore,
+    ) -> None:  # fmt: skip
+        """Copy between `SERVICE:PATH` and a path of this machine, or `-`, a tar through `stdin` or
+        `stdout`.  `archive` keeps owners, `follow` takes what a link leads to."""
+        from orchestrator.engine import copying
+
+        options = copying.Options(index=index, archive=archive, follow=follow, oneoffs=oneoffs)
+        copying.copy(self._workspace, source, target, options, stdin=stdin, stdout=stdout,
+                     sink=sink)  # fmt: skip
+
+    def export(self, service: str, out: BinaryIO, *, index: int = 0) -> None:
+        """The file system of a container as a tar, without what is mounted in it."""
+        from orchestrator.engine import copying
+
+        copying.export(self._workspace, service, index=index, out=out)
 
     # ---- the files ----
 

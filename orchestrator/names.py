@@ -40,14 +40,15 @@ def normalise_project_name(name: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
 
 
-def container_name(project: str, service: str, index: int) -> str:
-    """`<project>-<service>-<index>`, the default name of a replica."""
-    return f"{project}-{service}-{index}"
+def container_name(project: str, service: str, index: int, *, separator: str = "-") -> str:
+    """`<project>-<service>-<index>`, the default name of a replica; `_` between the parts with
+    --compatibility."""
+    return separator.join((project, service, str(index)))
 
 
-def oneoff_name(project: str, service: str, slug: str) -> str:
+def oneoff_name(project: str, service: str, slug: str, *, separator: str = "-") -> str:
     """`<project>-<service>-run-<12 hex>`, the name of a container of `run`."""
-    return f"{project}-{service}-run-{slug[:12]}"
+    return separator.join((project, service, "run", slug[:12]))
 
 
 def hook_name(container: str, number: int) -> str:
@@ -62,8 +63,10 @@ def resource_name(project: str, key: str) -> str:
 
 def display_name(project: str, name: str, service: str, index: int) -> str:
     """The name in log prefixes: without the project where it is the default name."""
-    default = container_name(project, service, index)
-    return default.removeprefix(f"{project}-") if name == default else name
+    for separator in "-_":
+        if name == container_name(project, service, index, separator=separator):
+            return name.removeprefix(f"{project}{separator}")
+    return name
 
 
 def new_id() -> str:

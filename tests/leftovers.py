@@ -34,14 +34,27 @@ def mounts(pid: str = "self") -> frozenset[str]:
 
 
 def cgroups() -> frozenset[str]:
-    """Groups of ours, `pcompose-PROJECT-ID`, at the top of every cgroup hierarchy."""
+    """Groups of ours, `pcompose-PROJECT-ID`, at the top of every cgroup hierarchy; not those of a
+    project that another checkout's tests keep just now."""
     roots = (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/"))
-    return frozenset(str(path) for root in roots for path in root.glob("pcompose-*/"))
+    found = {path for root in roots for path in root.glob("pcompose-*/")}
+    theirs = tuple(f"pcompose-{project}-" for project in _foreign_projects()) if found else ()
+    return frozenset(str(path) for path in found if not path.name.startswith(theirs))
 
 
-def processes() -> frozenset[str]:
-    """`pid command` of each supervisor and keeper that runs on the interpreter of these tests."""
+def _foreign_projects() -> set[str]:
+    """Projects whose supervisor runs on another interpreter."""
     found = set()
+    for words in _commands().values():
+        command, _, rest = words.partition(" --project ")
+        if "orchestrator.supervisor" in command and not command.startswith(sys.prefix):
+            found.add(rest.split(" ")[0])
+    return found
+
+
+def _commands() -> dict[str, str]:
+    """pid -> command line of every process."""
+    found = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
@@ -49,10 +62,17 @@ def processes() -> frozenset[str]:
             words = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except (OSError, UnicodeDecodeError):
             continue
-        ours = "pcompose-keeper" in words or "orchestrator.supervisor" in words
-        if ours and words.startswith(sys.prefix):
-            found.add(f"{entry} {words}")
-    return frozenset(found)
+        found[entry] = words
+    return found
+
+
+def processes() -> frozenset[str]:
+    """`pid command` of each supervisor and keeper that runs on the interpreter of these tests."""
+    return frozenset(
+        f"{pid} {words}" for pid, words in _commands().items()
+        if ("pcompose-keeper" in words or "orchestrator.supervisor" in words)
+        and words.startswith(sys.prefix)
+    )  # fmt: skip
 
 
 def take() -> Snapshot:

@@ -102,6 +102,12 @@ def fields(container: ObservedContainer, *, now: float) -> dict[str, Any]:  # mi
     }  # fmt: skip
 
 
+def template_row(container: ObservedContainer, *, now: float) -> dict[str, Any]:  # mixed JSON
+    """The fields, and `{{.Label "name"}}` besides."""
+    labels = container.record.labels
+    return {**fields(container, now=now), "Label": lambda name: labels.get(name, "")}
+
+
 def _mount_name(mount: Mapping[str, Any], volumes: Mapping[str, str]) -> str:  # JSON of the spec
     return volumes.get(mount["target"]) or str(mount.get("source") or "")
 

@@ -216,7 +216,7 @@ def _shorts(command: Command, arguments: Arguments, letters: str, rest: list[str
 
 def _accept(command: Command, arguments: Arguments, flag: Flag, value: str | None,
             rest: list[str]) -> None:  # fmt: skip
-    if flag.refused:
+    if flag.refused and not (flag.kind == "bool" and value in _FALSE):
         raise UsageError(f"flag --{flag.name} of {command.name or 'pcompose'} is refused: "
                          f"{flag.refused}")
     if flag.kind == "bool":

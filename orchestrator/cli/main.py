@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import grammar, output, terminal
-from orchestrator.cli.grammar import Arguments, Command, lacking, many, option, switch
+from orchestrator.cli.grammar import Arguments, Command, lacking, many, number, option, switch
 from orchestrator.cli.output import Output
 from orchestrator.errors import InternalError, PcomposeError, UsageError
 
@@ -26,10 +26,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("build", "Build the images of services that have a `build`"),
     "config": ("config", "Check the files and print what they mean"),
     "configs": ("configs", "Keep configs for `external: true` on this machine"),
+    "cp": ("cp", "Copy files between a service's containers and this machine"),
     "create": ("create", "Create containers without starting them"),
     "down": ("down", "Stop and remove containers and networks"),
     "events": ("events", "Show what happens to containers, as it happens"),
     "exec": ("exec", "Run a command in a running container"),
+    "export": ("export", "Write the file system of a container as a tar"),
     "images": ("images", "List images of the project's containers, or all of the store"),
     "import": ("import_image", "Make an image of a root file system archive"),
     "kill": ("kill", "Send a signal to running containers"),
@@ -85,18 +87,12 @@ ROOT = Command(
         switch("verbose", "", "Show where an internal error happened", hidden=True),
         switch("no-ansi", "", hidden=True),
         option("workdir", ""),
-        switch("all-resources", "", "config: also what no service uses"),
-        switch("compatibility", "", "config: as --no-normalize"),
+        switch("all-resources", "", "Also networks and volumes that no service uses"),
+        switch("compatibility", "", "Names of containers with _; config: as --no-normalize"),
         lacking("insecure-registry", kind="list"),
-        lacking("parallel", "", "limits on parallel work are not available yet", kind="int"),
+        number("parallel", "", "Most things done at once; -1: no limit"),
     ),
 )  # fmt: skip
-
-ONLY_CONFIG = {
-    "all-resources": "resources that no service uses are not made",
-    "compatibility": "container names with _ are not available",
-}
-"""Root flags that only `config` knows, and why the others do not."""
 
 INTERRUPTED = 130
 Runner = Callable[["Invocation"], int]
@@ -132,7 +128,8 @@ class Invocation:
                 files=root.all("file"), name=root.text("project-name"),
                 directory=root.text("project-directory") or root.text("workdir"),
                 env_files=root.all("env-file"), profiles=root.all("profile"),
-                lenient=root.has("lenient"),
+                lenient=root.has("lenient"), compatibility=self.is_compatible,
+                all_resources=root.has("all-resources"), parallel=_parallel(root),
             )  # fmt: skip
         return self._project
 
@@ -160,6 +157,17 @@ def main(argv: list[str] | None = None) -> int:
         return InternalError.exit_code
     finally:
         _flush(out)
+
+
+def _parallel(root: Arguments) -> int:
+    said = root.number("parallel")
+    text = os.environ.get("COMPOSE_PARALLEL_LIMIT", "")
+    if said is not None or not text:
+        return said or 0
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"COMPOSE_PARALLEL_LIMIT must be an integer (found: {text!r})") from None
 
 
 def _internal(exc: Exception) -> InternalError:
@@ -233,9 +241,6 @@ def _run(root: Arguments, out: Output, name: str, words: list[str]) -> int:
     module: Any = import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}")
     command: Command = module.COMMAND
     run: Runner = module.run
-    for flag, why in ONLY_CONFIG.items():
-        if name != "config" and root.has(flag):
-            raise UsageError(f"flag --{flag} of pcompose is refused: {why}")
     args = grammar.parse(command, words)
     if args.has("help"):
         out.line(grammar.help_text(command))

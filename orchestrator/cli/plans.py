@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
 
 
-def show(out: Output, plan: Plan, *, form: str = "text") -> None:
-    """Print the plan and its warnings."""
+def show(out: Output, plan: Plan, *, form: str = "text", mark: str = "") -> None:
+    """Print the plan and its warnings; `mark` is put before each line."""
     for message in plan.warnings:
         out.warn(message)
     if form == "json":
@@ -22,9 +22,9 @@ def show(out: Output, plan: Plan, *, form: str = "text") -> None:
                              "warnings": list(plan.warnings)}, indent=2))  # fmt: skip
         return
     if not plan:
-        out.line("Nothing to do")
+        out.line(f"{mark}Nothing to do")
         return
     for line in str(plan).splitlines():
-        out.line(terminal.visible(line))
+        out.line(mark + terminal.visible(line))
     for reason in plan.reasons():
-        out.line(terminal.visible(reason))
+        out.line(mark + terminal.visible(reason))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.grammar import Arguments
 from orchestrator.errors import UsageError
@@ -12,7 +12,8 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
     from orchestrator.events import Event, Sink
-    from orchestrator.plan.policy import Build, UpPolicy
+    from orchestrator.plan.plan import Plan
+    from orchestrator.plan.policy import Build, DownPolicy, UpPolicy
 
 
 def refuse_together(args: Arguments, one: str, other: str) -> None:
@@ -99,18 +100,29 @@ def variables(texts: Sequence[str]) -> dict[str, str | None]:
     return found
 
 
-def no_dry_run(call: Invocation) -> None:
-    """UsageError where --dry-run has no meaning."""
-    if call.is_dry_run:
-        raise UsageError(f"--dry-run is not available for {call.args.command}")
+DRY_RUN = "DRY-RUN MODE - "
 
 
-def previewed(call: Invocation, verb: str) -> bool:
-    """Whether this is a dry run, which has then been shown."""
+def shown(call: Invocation, plan: Callable[[], Plan]) -> bool:
+    """Whether this is a dry run: then `plan` is printed, each line marked, and nothing is done."""
     if not call.is_dry_run:
         return False
     from orchestrator.cli.plans import show
+
+    show(call.out, plan(), mark=DRY_RUN)
+    return True
+
+
+def told(call: Invocation, what: str) -> bool:
+    """As `shown` for what has no plan: `what` would be done."""
+    if call.is_dry_run:
+        call.out.line(f"{DRY_RUN}{what}")
+    return call.is_dry_run
+
+
+def previewed(call: Invocation, verb: str, policy: DownPolicy | None = None, **more: Any) -> bool:
+    """As `shown`, of what down, stop, start, restart, rm or kill (the `verb`) would do."""
     from orchestrator.plan.policy import DownPolicy
 
-    show(call.out, call.project.preview(verb, DownPolicy(services=tuple(call.args.operands))))
-    return True
+    wish = policy or DownPolicy(services=tuple(call.args.operands))
+    return shown(call, lambda: call.project.preview(verb, wish, **more))

@@ -77,7 +77,10 @@ def _remove_images(
         sink(Progress(kind="Image", name=reference, text="Removed", status="Done"))
 
 
-def preview(workspace: Workspace, verb: str, policy: DownPolicy) -> Plan:
+def preview(
+    workspace: Workspace, verb: str, policy: DownPolicy, *, signal: str = "SIGKILL",
+    orphans: bool = False, dependents: bool = True, stop: bool = False,
+) -> Plan:  # fmt: skip
     """What the verb would do; touches nothing."""
     observed = workspace.observe()
     declared = declared_if_any(workspace, sink=ignore)
@@ -87,11 +90,21 @@ def preview(workspace: Workspace, verb: str, policy: DownPolicy) -> Plan:
         case "start":
             return teardown.start(observed, services=policy.services, declared=declared)
         case "restart":
-            return teardown.restart(observed, policy, declared=declared)
+            return teardown.restart(observed, policy, declared=declared, with_dependents=dependents)
         case "rm":
-            return teardown.rm(observed, policy, declared=declared)
+            return teardown.rm(observed, policy, declared=declared, stop=stop)
+        case "kill":
+            return teardown.kill(observed, services=policy.services, signal=_signal(signal),
+                                 remove_orphans=orphans, declared=declared)  # fmt: skip
         case _:
             return teardown.stop(observed, policy, declared=declared)
+
+
+def _signal(text: str) -> str:
+    name = signal_name(text)
+    if name is None:
+        raise UsageError(f"unknown signal: {text}")
+    return name
 
 
 def _known(
@@ -165,9 +178,7 @@ def kill(
     workspace: Workspace, services: Sequence[str], *, signal: str, orphans: bool, sink: Sink
 ) -> bool:
     """Send a signal to the running containers; False where none runs."""
-    name = signal_name(signal)
-    if name is None:
-        raise UsageError(f"unknown signal: {signal}")
+    name = _signal(signal)
     with Change(workspace, command="kill", sink=sink) as change:
         observed = workspace.observe()
         declared = _known(workspace, services, observed, sink=sink)

@@ -212,7 +212,22 @@ def run(
         return _start(change, planned, chosen, options, streams=streams)
 
 
-def _draft(workspace: Workspace, name: str, options: RunOptions) -> tuple[Draft, Service]:
+def preview(workspace: Workspace, service: str, options: RunOptions) -> Plan:
+    """What `run` would do; touches nothing."""
+    made, chosen = _draft(workspace, service, options, make_host=False)
+    builder = PlanBuilder(warnings=list(made.plan.warnings))
+    before = [builder.add(n.action, after=n.after) for n in _with_resources(made, chosen)]
+    name = options.name or names.oneoff_name(made.project.name, service, "",
+                                             separator=made.policy.separator)  # fmt: skip
+    created = builder.add(actions.CreateContainer(subject=name, service=service, index=0,
+                                                  cause="run"), after=before)  # fmt: skip
+    builder.add(actions.StartContainer(subject=name, service=service, index=0), after=[created])
+    return builder.build()
+
+
+def _draft(
+    workspace: Workspace, name: str, options: RunOptions, *, make_host: bool = True
+) -> tuple[Draft, Service]:
     contents = material.Contents(workspace.runnable, workspace.layout)
     project = machine.digested(contents.digested(workspace.runnable))
     if name not in project.services and name not in project.disabled:
@@ -224,9 +239,10 @@ def _draft(workspace: Workspace, name: str, options: RunOptions) -> tuple[Draft,
     needed = tuple(project.services[name].depends_on) if options.with_dependencies else ()
     present = tuple(dependency for dependency in needed if dependency in project.services)
     observed = workspace.observe()
-    found = images.find(images.open_store(workspace.layout), selected, make_host=True)
+    found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
     project = images.digested(project, found)
-    policy = UpPolicy(services=present, remove_orphans=options.remove_orphans)
+    policy = UpPolicy(services=present, remove_orphans=options.remove_orphans,
+                      separator=workspace.separator)  # fmt: skip
     plan = Plan()
     if present:
         plan = diff(project, observed, policy, image_ids=images.ids(found))
@@ -255,7 +271,8 @@ def _start(
     change: Change, made: Draft, service: Service, options: RunOptions, *, streams: Sequence[int]
 ) -> Run:
     id_ = names.new_id()
-    name = options.name or names.oneoff_name(made.project.name, service.name, id_)
+    name = options.name or names.oneoff_name(made.project.name, service.name, id_,
+                                             separator=made.policy.separator)  # fmt: skip
     identity = Identity(id=id_, name=name, index=0, oneoff=True, remove_on_exit=options.remove)
     extra = [allocate.Wanted(service=service, lease=id_)]
     jobs, allocation = reconcile.prepare_with(change, made, extra=extra)

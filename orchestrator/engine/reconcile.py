@@ -64,6 +64,8 @@ class Draft:
 
 def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) -> Draft:
     """The plan of `up`.  ImageNotFoundError and SpecError before anything is touched."""
+    policy = replace(policy, separator=workspace.separator,
+                     all_resources=workspace.choice.all_resources)  # fmt: skip
     contents = material.Contents(workspace.runnable, workspace.layout)
     project = machine.digested(contents.digested(with_scale(workspace.runnable, policy)))
     selected = select(project, policy.services, with_dependencies=policy.with_dependencies)
@@ -135,7 +137,7 @@ class Change:
         """Send the jobs and do not wait."""
         return submit.Submission(
             self.head.connect(), jobs, lock=self.lock, sink=sink or self.sink, stdio=stdio,
-            streams=streams, tty=tty,
+            streams=streams, tty=tty, parallel=self.workspace.choice.parallel,
         )  # fmt: skip
 
     def keep(self, observed: Observed) -> None:
@@ -147,7 +149,8 @@ class Change:
     def execute(self, jobs: Sequence[protocol.Job], *, last: bool = False) -> None:
         """Send the jobs and wait until they are done; see `submit.run` for `last`."""
         if jobs:
-            submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last)
+            submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last,
+                       parallel=self.workspace.choice.parallel)  # fmt: skip
 
     def supervise(self, observed: Observed) -> None:
         """See to it that what runs is kept, also if its supervisor and keeper were both killed."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.engine.oneoff import RunOptions
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import UsageError
-from orchestrator.spec import mounts, ports, values
+from orchestrator.spec import dotenv, mounts, ports, values
 from orchestrator.spec.model import Port, VolumeMount
 
 
 def run_options(
     workspace: Workspace, *, volumes: Sequence[str], publish: Sequence[str],
-    entrypoint: str | None, **said: object,
+    entrypoint: str | None, env_files: Sequence[str] = (),
+    environment: Mapping[str, str | None] | None = None, **said: object,
 ) -> RunOptions:  # fmt: skip
     """Short forms as in the file, paths relative to the working directory of the command."""
     words = None
@@ -25,8 +26,28 @@ def run_options(
             raise UsageError(f"bad --entrypoint: {exc}") from exc
     mounts = tuple(_mount(workspace, text) for text in volumes)
     ports = tuple(port for text in publish for port in _ports(text))
-    return RunOptions(volumes=mounts, ports=ports, entrypoint=words,
+    variables = {**_from_files(workspace, env_files), **(environment or {})}
+    return RunOptions(volumes=mounts, ports=ports, entrypoint=words, environment=variables,
                       **said)  # type: ignore[arg-type]  # names are checked by RunOptions
+
+
+def _from_files(workspace: Workspace, paths: Sequence[str]) -> dict[str, str | None]:
+    """Later files win; UsageError names the file and the line."""
+    found: dict[str, str | None] = {}
+    for path in paths:
+        place = os.path.join(workspace.choice.cwd or os.getcwd(), path)
+        try:
+            with open(place, encoding="utf-8") as file:
+                entries = dotenv.parse(file.read(), lookup=workspace.choice.environ.get)
+        except OSError as exc:
+            raise UsageError(f"bad --env-from-file: {path}: {exc.strerror}") from exc
+        except dotenv.DotenvError as exc:
+            raise UsageError(f"{path}:{exc.line}: {exc.message}") from exc
+        except ValueError as exc:
+            raise UsageError(f"bad --env-from-file: {path}: it is no text: {exc}") from exc
+        found |= {e.name: workspace.choice.environ.get(e.name) if e.value is None else e.value
+                  for e in entries}  # fmt: skip
+    return found
 
 
 def _mount(workspace: Workspace, text: str) -> VolumeMount:

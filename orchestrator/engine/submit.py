@@ -72,10 +72,12 @@ class Submission:
     def __init__(
         self, connection: client.ControlClient, jobs: Sequence[protocol.Job], *, lock: int,
         sink: Sink, stdio: int | None = None, streams: Sequence[int] = (), tty: Tty | None = None,
+        parallel: int = 0,
     ) -> None:  # fmt: skip
         self._client, self._sink, self._tty = connection, sink, tty
         self.is_done = False
         extra = {} if stdio is None else {"stdio": stdio}
+        extra |= {"parallel": parallel} if parallel > 0 else {}
         connection.request(
             "execute", jobs=[protocol.job_to_json(job) for job in jobs], fds=[lock, *streams],
             **extra,
@@ -122,11 +124,11 @@ class Submission:
 
 def run(
     head: HeadStart, jobs: Sequence[protocol.Job], *, lock: int, sink: Sink,
-    last: bool = False,
+    last: bool = False, parallel: int = 0,
 ) -> None:  # fmt: skip
     """Do the jobs and return when they are done.  With `last` also wait until a supervisor that
     keeps nothing any more has ended."""
-    submission = Submission(head.connect(), jobs, lock=lock, sink=sink)
+    submission = Submission(head.connect(), jobs, lock=lock, sink=sink, parallel=parallel)
     try:
         submission.wait()
     except BaseException:

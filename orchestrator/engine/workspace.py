@@ -44,6 +44,12 @@ class Choice:
     profiles: tuple[str, ...] = ()
     lenient: bool = False
     """Warn about keys that do not work yet instead of refusing them."""
+    compatibility: bool = False
+    """Names of containers have `_` between their parts."""
+    all_resources: bool = False
+    """Also make networks and volumes that no service uses."""
+    parallel: int = 0
+    """How many things are done at once; 0 and below: all that can be."""
     cwd: str = ""
     environ: Mapping[str, str] = field(default_factory=given_environment)
 
@@ -103,6 +109,11 @@ class Workspace:
             stdin=sys.stdin.buffer if "-" in choice.files else None,
             cache_dir=self.layout.cache(),
         )  # fmt: skip
+
+    @property
+    def separator(self) -> str:
+        """Between the parts of a container's name."""
+        return "_" if self.choice.compatibility else "-"
 
     @cached_property
     def project(self) -> Project:

@@ -70,7 +70,8 @@ def _needs(
     keep = "never" in (policy.recreate, policy.recreate_dependencies)
     moved: set[str] = set()
     while True:
-        needs = resources.needed(project, observed, chosen | moved, keep=keep)
+        needs = resources.needed(project, observed, chosen | moved, keep=keep,
+                                 everything=policy.all_resources)  # fmt: skip
         more = {
             c.record.service
             for c in observed.containers
@@ -323,7 +324,7 @@ class _Up:
             if m.type == "volume" and m.source is not None
         ]
         action = CreateContainer(
-            subject=replicas.name_of(self.project, declared, index),
+            subject=self._name(declared, index),
             service=service,
             index=index,
             cause=cause,
@@ -332,12 +333,15 @@ class _Up:
         )
         return self.builder.add(action, after=self._made(networks, volumes))
 
+    def _name(self, service: Service, index: int) -> str:
+        return replicas.name_of(self.project, service, index, separator=self.policy.separator)
+
     def _made(self, networks: Iterable[str], volumes: Iterable[str]) -> tuple[int, ...]:
         names = [*(("network", n) for n in networks), *(("volume", v) for v in volumes)]
         return tuple(self.made[name] for name in names if name in self.made)
 
     def _will_start(self, service: str, index: int, *, after: tuple[int, ...]) -> None:
-        name = replicas.name_of(self.project, self.project.services[service], index)
+        name = self._name(self.project.services[service], index)
         self.starts.setdefault(service, []).append(_Start(name, index, None, after))
 
     # stopping and removing

@@ -24,6 +24,10 @@ class UpPolicy:
     remove_orphans: bool = False
     ignore_orphans: bool = False
     renew_anonymous_volumes: bool = False
+    all_resources: bool = False
+    """Also the networks and volumes that no service uses."""
+    separator: str = "-"
+    """Between the parts of a container's name; `_` with --compatibility."""
     start: bool = True
     """False: --no-start."""
     build: Build = "missing"

@@ -119,9 +119,10 @@ def decide(
     )
 
 
-def name_of(project: Project, service: Service, index: int) -> str:
+def name_of(project: Project, service: Service, index: int, *, separator: str = "-") -> str:
     """The name of a replica."""
-    return service.container_name or container_name(project.name, service.name, index)
+    return service.container_name or container_name(project.name, service.name, index,
+                                                    separator=separator)  # fmt: skip
 
 
 class _Comparison:

@@ -43,15 +43,25 @@ class Resources:
 
 
 def needed(
-    project: Project, observed: Observed, services: Iterable[str], *, keep: bool
-) -> Resources:
-    """The networks and volumes of `services`.  `keep` (--no-recreate): what exists stays as it is.
-    PlanError naming every external one that does not exist."""
-    chosen = list(services)
+    project: Project, observed: Observed, services: Iterable[str], *, keep: bool,
+    everything: bool = False,
+) -> Resources:  # fmt: skip
+    """The networks and volumes of `services`, with `everything` all that are declared.  `keep`
+    (--no-recreate): what exists stays as it is.  PlanError naming every external one that does not
+    exist."""
+    chosen = [project.services[name] for name in services]
     found = Resources()
+    networks = {key for service in chosen for key in service.networks}
+    volumes = {
+        mount.source for service in chosen for mount in service.volumes
+        if mount.type == "volume" and mount.source is not None
+    }  # fmt: skip
+    if everything:
+        networks |= set(project.networks)
+        volumes |= set(project.volumes)
     missing = [
-        *_networks(project, observed, chosen, found, keep=keep),
-        *_volumes(project, observed, chosen, found),
+        *_networks(project, observed, networks, found, keep=keep),
+        *_volumes(project, observed, volumes, found),
     ]
     if missing:
         raise PlanError(
@@ -73,9 +83,8 @@ def volume_of(project: Project, key: str) -> Volume:
 
 
 def _networks(
-    project: Project, observed: Observed, services: list[str], found: Resources, *, keep: bool
+    project: Project, observed: Observed, keys: Iterable[str], found: Resources, *, keep: bool
 ) -> Iterator[str]:
-    keys = {key for name in services for key in project.services[name].networks}
     for key in sorted(keys):
         network = network_of(project, key)
         there = observed.networks.get(network.name)
@@ -133,14 +142,8 @@ def _network_changes(project: Project, network: Network, there: ObservedNetwork)
 
 
 def _volumes(
-    project: Project, observed: Observed, services: list[str], found: Resources
+    project: Project, observed: Observed, keys: Iterable[str], found: Resources
 ) -> Iterator[str]:
-    keys = {
-        mount.source
-        for name in services
-        for mount in project.services[name].volumes
-        if mount.type == "volume" and mount.source is not None
-    }
     for key in sorted(keys):
         volume = volume_of(project, key)
         there = observed.volumes.get(volume.name)

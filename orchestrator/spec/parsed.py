@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.spec import cache, yaml
 from orchestrator.spec.node import Node
 
-VERSION = 1
+VERSION = 2
 """Raise it when the parser reads a text in another way."""
 
 LARGEST = 1 << 20

@@ -76,15 +76,24 @@ def _service(project: Project, name: str, shown: Shown) -> dict[str, Data]:
     if project.services[name].scale != 1 or "scale" in raw:
         _with_scale(raw, project.services[name].scale)
     fields = _struct(raw, "service", keep=_POINTERS)
-    if shown.as_json:
-        fields = {key: fields.get(key) for key in _ORDER["service"]
-                  if key in fields or key in ("command", "entrypoint")}  # fmt: skip
-        for key in ("resources", "placement") if "deploy" in fields else ():
-            fields["deploy"].setdefault(key, {})
-        for rule in fields.get("develop", {}).get("watch", ()):
-            rule.setdefault("exec", {}).setdefault("command", None)
-        if "blkio_config" in fields:
-            fields["blkio_config"] = _capitalised(fields["blkio_config"])
+    return _as_json(fields) if shown.as_json else fields
+
+
+def _as_json(fields: dict[str, Data]) -> dict[str, Data]:
+    """What the reference's JSON has and its YAML has not, and the other way round."""
+    fields = {key: fields.get(key) for key in _ORDER["service"]
+              if key in fields or key in ("command", "entrypoint")}  # fmt: skip
+    for key in ("resources", "placement") if "deploy" in fields else ():
+        fields["deploy"].setdefault(key, {})
+    for rule in fields.get("develop", {}).get("watch", ()):
+        rule.setdefault("exec", {}).setdefault("command", None)
+    if "blkio_config" in fields:
+        fields["blkio_config"] = _capitalised(fields["blkio_config"])
+    for limits in (fields.get("ulimits", {}), fields.get("build", {}).get("ulimits", {})):
+        for limit in limits.values():
+            for key in ("soft", "hard") if isinstance(limit, dict) else ():
+                if not limit[key]:
+                    del limit[key]
     return fields
 
 
@@ -98,14 +107,15 @@ def _capitalised(raw: dict[str, Data]) -> dict[str, Data]:
 
 
 def _with_scale(raw: dict[str, Data], scale: int) -> None:
-    if "scale" in raw or "deploy" not in raw or "replicas" not in raw["deploy"]:
+    if "scale" in raw or "replicas" not in (raw.get("deploy") or {}):
         raw["scale"] = scale
-    if "replicas" in (raw.get("deploy") or {}):
-        raw["deploy"] = {**raw["deploy"], "replicas": scale}
+    deploy = raw.get("deploy")
+    if deploy is not None and ("scale" in raw or "replicas" in deploy):
+        raw["deploy"] = {**deploy, "replicas": scale}
 
 
 _KEPT_OF_DEPLOY = (
-    "replicas", "update_config", "rollback_config", "resources", "restart_policy", "placement",
+    "replicas", "update_config", "rollback_config", "restart_policy",
 )
 _POINTERS = frozenset({
     "init", "attach", "scale", "command", "entrypoint", "healthcheck", "deploy", "develop",
@@ -240,10 +250,14 @@ def _sorted(raw: Data) -> Data:
 
 
 def _ulimits(raw: Data) -> Data:
-    return Keyed({
-        key: {k: raw[key][k] for k in ("soft", "hard")} if isinstance(raw[key], dict) else raw[key]
-        for key in raw
-    })  # fmt: skip
+    """A single limit of 0 is shown as the pair it is, as the reference does."""
+    return Keyed({key: _ulimit(raw[key]) for key in raw})
+
+
+def _ulimit(raw: Data) -> Data:
+    pair = raw if isinstance(raw, dict) else {"soft": raw, "hard": raw}
+    is_single = not isinstance(raw, dict) and raw != 0
+    return raw if is_single else {key: pair[key] for key in ("soft", "hard")}
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -324,8 +338,10 @@ _PRINT: dict[tuple[str, str], Callable[[Data], Data]] = {
     **{("service", key): _sorted for key in
        ("environment", "labels", "annotations", "sysctls", "extra_hosts", "storage_opt")},
     ("service", "stop_grace_period"): _duration, ("service", "cpus"): _number,
+    ("service", "cpu_percent"): _number, ("rollout", "max_failure_ratio"): _number,
     ("service", "build"): _kind("build"), ("service", "deploy"): _kind("deploy", *_KEPT_OF_DEPLOY),
-    ("service", "healthcheck"): _kind("healthcheck"), ("service", "ports"): _each("port"),
+    ("service", "healthcheck"): _kind("healthcheck", "retries"),
+    ("service", "ports"): _each("port"),
     ("service", "devices"): _each("device"), ("service", "gpus"): _each("request"),
     ("service", "volumes"): _mounts, ("service", "networks"): _map_of("endpoint"),
     ("service", "depends_on"): _map_of("dependency", "required"),
@@ -351,7 +367,7 @@ _PRINT: dict[tuple[str, str], Callable[[Data], Data]] = {
     ("deploy", "labels"): _sorted, ("deploy", "update_config"): _kind("rollout", "parallelism"),
     ("deploy", "rollback_config"): _kind("rollout", "parallelism"),
     ("deploy", "resources"): _kind("resources", "limits", "reservations"),
-    ("deploy", "restart_policy"): _kind("restart_policy"),
+    ("deploy", "restart_policy"): _kind("restart_policy", "max_attempts"),
     ("deploy", "placement"): _kind("placement"),
     ("resources", "limits"): _kind("limits"), ("resources", "reservations"): _kind("limits"),
     ("limits", "memory"): _size, ("limits", "cpus"): _number,

@@ -8,6 +8,7 @@ tags `!reset` and `!override`.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -256,7 +257,10 @@ class _Builder:
     def _scalar(self, event: Event, tag: str | None) -> Scalar:
         text: str = event.value
         if tag is None:
-            return resolve(text) if event.implicit[0] else text
+            value = resolve(text) if event.implicit[0] else text
+            if isinstance(value, float) and not math.isfinite(value):
+                self._problem(event.start_mark, f"{text} is not a number here", "quote it")
+            return value
         if not tag.startswith("tag:yaml.org,2002:") or tag.endswith((":str", ":binary")):
             return text
         value = resolve(text)

@@ -62,7 +62,7 @@ class Methods:
 
             executor = Executor(self._project, emit=request.emit, stdio=stdio, stdio_job=number,
                                 started=started)  # fmt: skip
-            walk = Walk(jobs, perform=executor.perform)
+            walk = Walk(jobs, perform=executor.perform, limit=_limit(request.params))
             self._walks.add(walk)
             request.when_gone(walk.cancel)
             try:
@@ -209,6 +209,13 @@ def _jobs(params: dict[str, Any]) -> list[Job]:
         return [job_from_json(data) for data in found]
     except (KeyError, TypeError, AttributeError) as exc:
         raise SupervisorError(f"bad request: not a job: {exc}") from exc
+
+
+def _limit(params: dict[str, Any]) -> int:
+    found = params.get("parallel", 0)
+    if not isinstance(found, int):
+        raise SupervisorError("bad request: parallel is no number")
+    return found
 
 
 def _take_fds(request: Request, *, wants_stdio: bool) -> tuple[int, Stdio | None]:

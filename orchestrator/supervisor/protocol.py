@@ -5,7 +5,9 @@ supervisor begins with {"hello": VERSION} (`client.connect` reads it): whoever g
 whoever gets the end instead met a supervisor that was ending and asks the next one.  One connection
 carries one request:
 
-    execute  {jobs: […], stdio?: job id} + fds    events…, then result {} or error
+    execute  {jobs: […], stdio?: job id, parallel?: n} + fds
+                                                  events…, then result {} or error
+             No more than `parallel` jobs are under way at once, those that only wait not counted.
              fds: first the project lock (held by the supervisor until it is done, so that the next
              command waits even if this one is killed), then stdin, stdout, stderr where `stdio`
              names the StartContainer job they belong to (`run`).  If that container has a tty only

@@ -38,9 +38,12 @@ def check_order(jobs: Sequence[Job]) -> None:
 
 
 class Walk:
-    """One graph of jobs on its way; `run` once, `cancel` at any time."""
+    """One graph of jobs on its way; `run` once, `cancel` at any time.  No more than `limit` jobs
+    are under way at once, those that only wait not counted; 0 and below: as many as there are."""
 
-    def __init__(self, jobs: Sequence[Job], *, perform: Callable[[Job], Awaitable[None]]) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], *, perform: Callable[[Job], Awaitable[None]], limit: int = 0
+    ) -> None:
         check_order(jobs)
         self._jobs = {job.number: job for job in jobs}
         self._missing = {job.number: set(job.after) for job in jobs}
@@ -49,6 +52,7 @@ class Walk:
             for number in job.after:
                 self._needed_by.setdefault(number, []).append(job.number)
         self._perform = perform
+        self._room = anyio.CapacityLimiter(limit if limit > 0 else max(len(jobs), 1))
         self._waits: set[anyio.CancelScope] = set()
         self._error: PcomposeError | None = None
         self.is_cancelled = False
@@ -76,13 +80,18 @@ class Walk:
         if self.is_cancelled:
             return
         try:
-            await (self._wait(job) if isinstance(job, BROKEN_OFF) else self._perform(job))
+            await (self._wait(job) if isinstance(job, BROKEN_OFF) else self._work(job))
         except Exception as exc:
             error = faults.known(exc, doing=f"doing {type(job).__name__}")
             self._error = self._error or error
             self.cancel()
         if not self.is_cancelled:
             self._done(job.number, group)
+
+    async def _work(self, job: Job) -> None:
+        async with self._room:
+            if not self.is_cancelled:
+                await self._perform(job)
 
     async def _wait(self, job: Job) -> None:
         with anyio.CancelScope() as scope:

@@ -85,13 +85,17 @@ def test_old_spellings_mean_the_new_ones() -> None:
         ("-t 99999999999999999999", "not a whole number"),
         ("--detach=maybe", 'invalid argument "maybe" for "-d, --detach": neither true nor false'),
         ("--build", "flag --build of up is refused: nothing is built yet"),
-        ("--build=false", "flag --build of up is refused"),
+        ("--build=true", "flag --build of up is refused"),
     ],
 )
 def test_a_wrong_flag_is_told_by_name(words: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(words)
     assert message in caught.value.message
+
+
+def test_a_refused_flag_may_be_said_to_be_off() -> None:
+    assert read("--build=false").operands == []
 
 
 def test_a_flag_that_is_nearly_right_is_proposed() -> None:

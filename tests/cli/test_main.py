@@ -40,7 +40,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["help", "ps"], 0, "Usage:  pcompose ps", ""),
         (["upp"], 1, "", "did you mean up?"),
         (["pull"], 1, "", "command pull is not available yet"),
-        (["--compatibility", "ps"], 1, "", "flag --compatibility of pcompose is refused"),
         (["--progress", "nice", "ps"], 1, "", 'unsupported --progress value "nice"'),
         (["-p", "Not/Valid", "ps"], 1, "", 'invalid project name "Not/Valid"'),
         (["-p", "p", "ps", "-q"], 0, "", ""),

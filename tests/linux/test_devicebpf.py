@@ -85,8 +85,9 @@ def test_the_kernel_obeys_the_program(tmp_path: Path) -> None:
     group = f"{place}/pcompose-test-{os.getpid()}"
     os.mkdir(group)
     null, zero = (1, 3), (1, 5)
-    code = devicebpf.program([(True, ("c", None, None, "m")), (True, ("c", *null, "rwm")),
-                              (True, ("c", *zero, "r"))])  # fmt: skip
+    code = devicebpf.program([
+        (True, ("a", None, None, "rwm")), (False, ("a", None, None, "rwm")),
+        (True, ("c", None, None, "m")), (True, ("c", *null, "rwm")), (True, ("c", *zero, "r"))])
 
     def attempt(path: str, flags: int) -> str:
         try:

@@ -20,7 +20,7 @@ Config = dict[str, Any]  # JSON has no narrower type
 
 COMMAND = [sys.executable, "-SE", "-c",
            f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-           "from orchestrator.runtime.oci.main import main; sys.exit(main())"]  # fmt: skip
+           "from orchestrator.runtime.oci.main import command_line; command_line()"]  # fmt: skip
 
 
 class Bundles:

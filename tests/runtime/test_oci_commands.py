@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.linux import procfs, systemd
+from orchestrator.linux.cgroupfs import Hierarchy
 from orchestrator.runtime.oci import main as cli
 from tests.runtime.bundle import COMMAND, Bundles
 from tests.runtime.kept import eventually
@@ -57,7 +59,7 @@ def test_start_works_once_and_an_id_is_taken_once(bundles: Bundles) -> None:
     ["kill", "none"], ["delete", "none"], ["bogus"], ["state", "--bogus", "x"], ["state", "a", "b"],
     ["create", "../x"], ["state", "a/b"], ["delete", "--force", ".."], ["pause", "none"],
     ["exec", "none", "true"], ["ps", "none"], ["update", "none", "--pids-limit", "x"],
-    ["--log-format", "yaml", "list"], ["--systemd-cgroup", "create", "x"],
+    ["--log-format", "yaml", "list"],
 ], ids=" ".join)  # fmt: skip
 def test_what_cannot_be_is_one_line_and_code_1(bundles: Bundles, words: list[str]) -> None:
     done = bundles.call(*words)
@@ -78,6 +80,31 @@ def test_an_error_goes_into_the_log_as_engines_read_it(bundles: Bundles) -> None
     assert entry["level"] == "error"
     assert entry["msg"] in done.stderr
     assert set(entry) == {"level", "msg", "time"}
+
+
+def test_a_scope_of_systemd_holds_the_container(bundles: Bundles) -> None:
+    config = bundles.config("sleep", "1000")
+    config["linux"] |= {"cgroupsPath": "pcompose-test.slice:oci:c",
+                        "resources": {"pids": {"limit": 50}}}
+    bundles.used.add("c")
+    bundle = bundles.write("c", config)
+    with open(bundle / "out", "w") as out:
+        done = subprocess.run(
+            [*COMMAND, "--root", str(bundles.state_root), "--systemd-cgroup", "run", "-d", "-b",
+             str(bundle), "c"], stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
+    if Hierarchy.detect().kind != "unified" or systemd.manager_socket() is None:
+        assert done.returncode == 1
+        assert "--systemd-cgroup needs" in (bundle / "out").read_text()
+        assert bundles.leftovers() == []
+        return
+    assert done.returncode == 0, (bundle / "out").read_text()
+    group = procfs.cgroups(bundles.state("c")["pid"])[""]
+    assert group.endswith("/pcompose.slice/pcompose-test.slice/oci-c.scope")
+    found = json.loads(bundles.call("events", "--stats", "c").stdout)["data"]
+    assert found["pids"]["limit"] == 50
+    assert bundles.call("exec", "c", "true").returncode == 0
+    assert bundles.call("delete", "--force", "c").returncode == 0
+    assert not os.path.exists(f"/sys/fs/cgroup{group}")
 
 
 def test_run_gives_the_exit_code_and_leaves_nothing(bundles: Bundles) -> None:

@@ -57,6 +57,20 @@ def test_a_namespace_is_new_if_it_is_listed_and_inherited_if_not(
         assert (found[file] != own(file)) is is_new, name
 
 
+@pytest.mark.parametrize("words", [[], ["--no-pivot"]])
+def test_exec_finds_the_root_also_where_it_was_not_pivoted_to(
+    bundles: Bundles, words: list[str]
+) -> None:
+    (bundles.rootfs / "mark").touch()
+    config = bundles.config("sleep", "1000")
+    if not words:
+        config["linux"]["namespaces"].remove({"type": "mount"})
+    bundles.start("c", config, *words)
+    done = bundles.call("exec", "c", "/bin/sh", "-c", "ls /; ls -d /work /home/bob; pwd")
+    assert "mark" in done.stdout.split(), done.stderr
+    assert "/home/bob" in done.stdout.split()
+
+
 def test_without_any_namespace_it_runs_in_ours(bundles: Bundles) -> None:
     def change(config: Config) -> None:
         config["linux"]["namespaces"] = []

@@ -69,7 +69,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def delete(self) -> None:
-        self.does("delete", "c", from_={"created", "stopped"}, to=ABSENT)
+        self.does("delete", "c", from_={"stopped"}, to=ABSENT)
 
     @rule()
     def delete_with_force(self) -> None:

@@ -234,7 +234,8 @@ def test_a_service_without_networks_is_on_the_default_one(tmp_path: Path, text: 
         ("stop_grace_period: '5'", "not a duration"),
         ("healthcheck: {test: [a]}", "must begin with"),
         ("environment: ['A =1']", "blank before"), ("extra_hosts: [abc]", "HOST=ADDRESS"),
-        ("scale: -1", "less than 0"), ("cpus: .inf", "number of processors"),
+        ("scale: -1", "less than 0"), ("cpus: 1e9", "number of processors"),
+        ("cpus: .inf", "not a number"),
         ("ulimits: {nofile: abc}", "not an integer"),
     ],
 )  # fmt: skip

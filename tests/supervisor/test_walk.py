@@ -141,3 +141,23 @@ def test_graphs_without_an_order_are_refused(jobs: list[Job], message: str) -> N
 
     with pytest.raises(SupervisorError, match=message):
         Walk(jobs, perform=perform)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(0, 9), (-1, 9), (1, 1), (3, 3)])
+def test_no_more_jobs_than_allowed_are_under_way_and_waits_do_not_count(
+    limit: int, most: int
+) -> None:
+    now, peak, done = 0, 0, list[int]()
+
+    async def perform(job: Job) -> None:
+        nonlocal now, peak
+        counts = int(not isinstance(job, WaitFor))
+        now += counts
+        peak = max(peak, now)
+        await anyio.sleep(0.001)
+        now -= counts
+        done.append(job.number)
+
+    jobs = [*map(start, range(1, 10)), wait(10)]
+    anyio.run(Walk(jobs, perform=perform, limit=limit).run)
+    assert (peak, sorted(done)) == (most, list(range(1, 11)))

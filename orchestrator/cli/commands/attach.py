@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, number, option, switch
-from orchestrator.cli.policies import no_dry_run
+from orchestrator.cli.policies import told
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -26,8 +26,9 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """The exit code of the container; 0 where the user left."""
-    no_dry_run(call)
     args = call.args
+    if told(call, f"attach to a container of {args.operands[0]}"):
+        return 0
     call.out.flush()
     code = call.project.attach(
         args.operands[0], index=args.number("index") or 0, stdin=not args.has("no-stdin"),

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Arguments, Command, lacking, many, option, switch
-from orchestrator.cli.policies import build_arguments, no_dry_run, without_build_output
+from orchestrator.cli.policies import build_arguments, told, without_build_output
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ COMMAND = Command(
 def run(call: Invocation) -> int:
     """Build; with --quiet print the ids."""
     args = call.args
-    no_dry_run(call)
+    if not args.has("print") and told(call, f"build {' '.join(args.operands) or 'all images'}"):
+        return 0
     if args.has("print"):
         call.out.line(json.dumps(call.project.bake(args.operands), indent=2))
         return 0

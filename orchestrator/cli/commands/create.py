@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, alias, lacking, many, number, switch
-from orchestrator.cli.policies import refuse_together, up_policy
+from orchestrator.cli.policies import refuse_together, shown, up_policy
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -34,10 +34,7 @@ def run(call: Invocation) -> int:
     """As `up --no-start`."""
     refuse_together(call.args, "force-recreate", "no-recreate")
     policy = up_policy(call.args, start=False)
-    if call.is_dry_run:
-        from orchestrator.cli.plans import show
-
-        show(call.out, call.project.plan(policy))
+    if shown(call, lambda: call.project.plan(policy)):
         return 0
     renderer = call.out.renderer("create")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, alias, number, option, switch
+from orchestrator.cli.policies import previewed
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ def run(call: Invocation) -> int:
         services=tuple(args.operands), timeout=args.number("timeout"),
         volumes=args.has("volumes"), remove_orphans=args.has("remove-orphans"),
     )  # fmt: skip
-    if call.is_dry_run:
-        from orchestrator.cli.plans import show
-
-        show(call.out, call.project.preview("down", policy))
+    if previewed(call, "down", policy):
         return 0
     renderer = call.out.renderer("down")
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import terminal
 from orchestrator.cli.grammar import Arguments, Command, alias, many, number, option, switch
-from orchestrator.cli.policies import no_dry_run, variables
+from orchestrator.cli.policies import told, variables
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def run(call: Invocation) -> int:
     """The exit code of the command."""
     from orchestrator import api
 
-    no_dry_run(call)
     args = call.args
     service, *argv = args.operands
+    if told(call, f"execute {' '.join(argv)} in a container of {service}"):
+        return 0
     call.out.flush()
     session = call.project.exec(
         service, argv, index=args.number("index") or 0, user=args.text("user") or "",

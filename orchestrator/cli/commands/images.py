@@ -6,9 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import moments, table
+from orchestrator.cli import formats, moments, table
 from orchestrator.cli.grammar import Command, option, switch
-from orchestrator.errors import SpecError, UsageError
+from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -20,7 +20,7 @@ COMMAND = Command(
     summary="List images of the project's containers, or all of the store",
     flags=(
         switch("all", "a", "All images that are here, of whatever project"),
-        option("format", "", "table or json"),
+        option("format", "", "table, json, or a Go template"),
         switch("quiet", "q", "Ids only"),
     ),
 )
@@ -30,8 +30,6 @@ NONE = "<none>"
 def run(call: Invocation) -> int:
     """Print the list."""
     form = call.args.text("format") or "table"
-    if form not in ("table", "json"):
-        raise UsageError(f'unsupported format "{form}"', hint="table or json")
     if call.args.has("all") or _is_nowhere(call):
         return _store(call, form)
     rows = call.project.images(call.args.operands)
@@ -39,6 +37,8 @@ def run(call: Invocation) -> int:
         lines = list(dict.fromkeys(row.id.removeprefix("sha256:") for row in rows))
     elif form == "json":
         lines = [json.dumps([_fields(row) for row in rows], separators=(",", ":"))]
+    elif form != "table":
+        lines = formats.lines(form, [_fields(row) for row in rows], least=20)
     else:
         head = ("CONTAINER", "REPOSITORY", "TAG", "PLATFORM", "IMAGE ID", "SIZE", "CREATED")
         lines = table.table(head, [_cells(row) for row in rows], least=20)
@@ -80,12 +80,15 @@ def _store(call: Invocation, form: str) -> int:
             call.out.line(image.id.removeprefix("sha256:"))
         return 0
     names = [(image, *name) for image in found for name in image.names or ((NONE, NONE),)]
-    if form == "json":
-        call.out.line(json.dumps([
+    if form != "table":
+        fields = [
             {"ID": image.id, "Repository": repository, "Tag": tag, "Platform": image.platform,
              "Size": image.size, "Created": moments.format_rfc3339(image.created)}
             for image, repository, tag in names
-        ]))  # fmt: skip
+        ]  # fmt: skip
+        lines = [json.dumps(fields)] if form == "json" else formats.lines(form, fields, least=20)
+        for line in lines:
+            call.out.line(line)
         return 0
     now = time.time()
     rows = [

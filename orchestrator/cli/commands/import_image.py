@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, many
-from orchestrator.cli.policies import no_dry_run
+from orchestrator.cli.policies import told
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -24,8 +24,9 @@ def run(call: Invocation) -> int:
     """Print the id of the image."""
     from orchestrator import api
 
-    no_dry_run(call)
     source, reference = call.args.operands
+    if told(call, f"make image {reference} of {source}"):
+        return 0
     call.out.line(api.import_image(
         sys.stdin.buffer if source == "-" else source, reference,
         changes=call.args.all("change"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, option, switch
-from orchestrator.cli.policies import no_dry_run
+from orchestrator.cli.policies import previewed
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -23,10 +23,12 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """Send it."""
-    no_dry_run(call)
-    args, renderer = call.args, call.out.renderer("kill")
+    args, signal = call.args, call.args.text("signal") or "SIGKILL"
+    if previewed(call, "kill", signal=signal, orphans=args.has("remove-orphans")):
+        return 0
+    renderer = call.out.renderer("kill")
     try:
-        found = call.project.kill(args.operands, signal=args.text("signal") or "SIGKILL",
+        found = call.project.kill(args.operands, signal=signal,
                                   orphans=args.has("remove-orphans"), sink=renderer)  # fmt: skip
     finally:
         renderer.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from orchestrator.cli import terminal
 from orchestrator.cli.grammar import Command, option, switch
-from orchestrator.cli.policies import no_dry_run
+from orchestrator.cli.policies import told
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ def run(call: Invocation) -> int:
     """Print the names of what was loaded."""
     from orchestrator import api
 
-    no_dry_run(call)
     given = call.args.text("input")
     sources: list[str | BinaryIO] = [*([given] if given else []), *call.args.operands]
     if not sources and terminal.is_terminal(0):
         raise UsageError("there is no archive: standard input is a terminal",
                          hint="pcompose load -i ARCHIVE")  # fmt: skip
+    names = ", ".join(str(source) for source in sources) or "standard input"
+    if told(call, f"load the images of {names}"):
+        return 0
     renderer = call.out.renderer("load")
     loaded = []
     try:

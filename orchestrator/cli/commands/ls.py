@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import table
+from orchestrator.cli import formats, table
 from orchestrator.cli.grammar import Command, many, option, switch
 from orchestrator.errors import UsageError
 
@@ -20,7 +20,7 @@ COMMAND = Command(
     flags=(
         switch("all", "a", "Also projects without running containers"),
         many("filter", "", "name=REGEX", metavar="filter"),
-        option("format", "", "table or json"),
+        option("format", "", "table, json, or a Go template"),
         switch("quiet", "q", "Names only"),
     ),
 )
@@ -31,8 +31,6 @@ def run(call: Invocation) -> int:
     from orchestrator import api
 
     form = call.args.text("format") or "table"
-    if form not in ("table", "json"):
-        raise UsageError(f'unsupported format "{form}"', hint="table or json")
     patterns = [_pattern(text) for text in call.args.all("filter")]
     found = [
         row for row in api.projects()
@@ -42,6 +40,8 @@ def run(call: Invocation) -> int:
         lines = [row.name for row in found]
     elif form == "json":
         lines = [json.dumps([_fields(row) for row in found], separators=(",", ":"))]
+    elif form != "table":
+        lines = formats.lines(form, [_fields(row) for row in found], least=20)
     else:
         rows = [(row.name, _status(row), ",".join(row.config_files)) for row in found]
         lines = table.table(("NAME", "STATUS", "CONFIG FILES"), rows, least=20)

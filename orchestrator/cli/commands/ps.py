@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import containers, table
+from orchestrator.cli import containers, formats, table
 from orchestrator.cli.grammar import Command, many, option, switch
 from orchestrator.errors import UsageError
 
@@ -20,7 +20,7 @@ COMMAND = Command(
     flags=(
         switch("all", "a", "Also stopped containers and those of run"),
         option("filter", "", "status=STATE"),
-        option("format", "", "table or json"),
+        option("format", "", "table, json, raw, or a Go template; `table TEMPLATE`"),
         switch("no-trunc", "", "Show commands whole"),
         switch("orphans", "", "=false hides services that are not in the files"),
         switch("quiet", "q", "Ids only"),
@@ -87,6 +87,6 @@ def _shown(call: Invocation, found: list[ObservedContainer]) -> list[str]:
     if form == "json":
         return [containers.json_line(c, now=now) for c in found]
     if form != "table":
-        raise UsageError(f'format "{form}" is not available yet', hint="table or json")
+        return formats.lines(form, [containers.template_row(c, now=now) for c in found])
     cut = not call.args.has("no-trunc")
     return table.table(containers.HEAD, [containers.row(c, now=now, cut=cut) for c in found])

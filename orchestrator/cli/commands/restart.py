@@ -23,12 +23,13 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """Stop and start."""
-    if previewed(call, "restart"):
+    dependents = not call.args.has("no-deps")
+    if previewed(call, "restart", dependents=dependents):
         return 0
     args, renderer = call.args, call.out.renderer("restart")
     try:
         call.project.restart(args.operands, timeout=args.number("timeout"), sink=renderer,
-                             dependents=not args.has("no-deps"))  # fmt: skip
+                             dependents=dependents)  # fmt: skip
     finally:
         renderer.close()
     return 0

@@ -28,9 +28,9 @@ _YES = ("y", "1", "t", "true")
 
 def run(call: Invocation) -> int:
     """Ask and remove."""
-    if previewed(call, "rm"):
-        return 0
     args = call.args
+    if previewed(call, "rm", stop=args.has("stop")):
+        return 0
     names = call.project.removable(args.operands, stop=args.has("stop"))
     if not names:
         call.out.status("No stopped containers")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.commands.exec import streams, wants_terminal
 from orchestrator.cli.grammar import Arguments, Command, alias, lacking, many, option, switch
-from orchestrator.cli.policies import build_sink, no_dry_run, variables
+from orchestrator.cli.policies import build_sink, shown, variables
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ COMMAND = Command(
         switch("detach", "d", "In the background; print the id"),
         option("entrypoint", "", "Instead of the image's entrypoint", metavar="command"),
         many("env", "e", "Variable", metavar="NAME=VALUE"),
-        lacking("env-from-file", "", kind="list"),
+        many("env-from-file", "", "File with variables; -e wins over it", metavar="file"),
         switch("interactive", "i", "=false: no standard input"),
         many("label", "l", "Label", metavar="NAME=VALUE"),
         option("name", "", "Name of the container", metavar="name"),
@@ -52,15 +52,14 @@ def run(call: Invocation) -> int:
     """The exit code of the command."""
     from orchestrator import api
 
-    no_dry_run(call)
     args = call.args
     if args.has("service-ports") and args.all("publish"):
         raise UsageError("--service-ports and --publish are incompatible")
-    renderer = call.out.renderer("run")
     service, *command = args.operands
     options = call.project.run_options(
         command=tuple(command), volumes=args.all("volume"), publish=args.all("publish"),
         entrypoint=args.text("entrypoint"), environment=variables(args.all("env")),
+        env_files=args.all("env-from-file"),
         labels=_labels(args), user=args.text("user"), working_dir=args.text("workdir"),
         service_ports=args.has("service-ports"), name=args.text("name"),
         cap_add=tuple(args.all("cap-add")), cap_drop=tuple(args.all("cap-drop")),
@@ -70,6 +69,9 @@ def run(call: Invocation) -> int:
         use_aliases=args.has("use-aliases"), remove_orphans=args.has("remove-orphans"),
         build=args.has("build"),
     )  # fmt: skip
+    if shown(call, lambda: call.project.preview_run(service, options)):
+        return 0
+    renderer = call.out.renderer("run")
     try:
         session = call.project.run(service, options, streams=streams(args),
                                    sink=build_sink(args, renderer))

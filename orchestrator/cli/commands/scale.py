@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, switch
+from orchestrator.cli.policies import shown
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ def run(call: Invocation) -> int:
     counts = dict(map(_count, call.args.operands))
     policy = UpPolicy(services=tuple(counts), scale=counts,
                       with_dependencies=not call.args.has("no-deps"))  # fmt: skip
-    if call.is_dry_run:
-        from orchestrator.cli.plans import show
-
-        show(call.out, call.project.plan(policy))
+    if shown(call, lambda: call.project.plan(policy)):
         return 0
     renderer = call.out.renderer("scale")
     try:

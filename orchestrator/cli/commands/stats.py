@@ -6,9 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import table
+from orchestrator.cli import formats, table
 from orchestrator.cli.grammar import Command, option, switch
-from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -19,7 +18,7 @@ COMMAND = Command(
     summary="Show what containers use, again and again",
     flags=(
         switch("all", "a", "Also stopped containers"),
-        option("format", "", "table or json"),
+        option("format", "", "table, json, or a Go template"),
         switch("no-stream", "", "Show it once"),
         switch("no-trunc", "", "Show ids whole"),
     ),
@@ -37,14 +36,14 @@ def run(call: Invocation) -> int:
     args, out = call.args, call.out
     form = args.text("format") or "table"
     if form not in ("table", "json"):
-        raise UsageError(f'format "{form}" is not available yet', hint="table or json")
+        formats.lines(form, [])  # what is wrong with it is said before anybody waits
     watch = call.project.usage(args.operands, all=args.has("all"))
     watch.look()
     clears = form == "table" and not args.has("no-stream") and out.stdout.isatty()
     while True:
         time.sleep(PAUSE)
         found = [cells(row, cut=not args.has("no-trunc")) for row in watch.look()]
-        lines = json_lines(found) if form == "json" else table.table(HEAD, found)
+        lines = shown(found, form)
         out.stdout.write((_CLEAR if clears else "") + "".join(f"{line}\n" for line in lines))
         out.stdout.flush()
         if args.has("no-stream"):
@@ -63,10 +62,12 @@ def cells(row: UsageRow, *, cut: bool) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def json_lines(rows: list[tuple[str, ...]]) -> list[str]:
-    """One object a container, with the keys of docker stats, alphabetical."""
-    found = []
-    for row in rows:
-        fields = {**dict(zip(KEYS, row, strict=True)), "ID": row[0]}
-        found.append(json.dumps(dict(sorted(fields.items())), separators=(",", ":")))
-    return found
+def shown(rows: list[tuple[str, ...]], form: str) -> list[str]:
+    """The table, one JSON object a container, or what a template says."""
+    if form == "table":
+        return table.table(HEAD, rows)
+    found = [dict(sorted({**dict(zip(KEYS, row, strict=True)), "ID": row[0]}.items()))
+             for row in rows]  # fmt: skip
+    if form == "json":
+        return [json.dumps(fields, separators=(",", ":")) for fields in found]
+    return formats.lines(form, found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command
-from orchestrator.cli.policies import no_dry_run
+from orchestrator.cli.policies import told
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -17,7 +17,8 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """Thaw them."""
-    no_dry_run(call)
+    if told(call, f"unpause {' '.join(call.args.operands) or 'all services'}"):
+        return 0
     renderer = call.out.renderer("unpause")
     try:
         found = call.project.unpause(call.args.operands, sink=renderer)

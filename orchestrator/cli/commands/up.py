@@ -14,7 +14,7 @@ from orchestrator.cli.grammar import (
     option,
     switch,
 )
-from orchestrator.cli.policies import build_sink, refuse_together, up_policy
+from orchestrator.cli.policies import build_sink, refuse_together, shown, up_policy
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ COMMAND = Command(
         option("exit-code-from", "", "Return the exit code of this service's container",
                metavar="service"),
         switch("force-recreate", "", "Recreate containers that have not changed"),
-        lacking("menu", "", "there is no menu"),
+        lacking("menu", "", "there are no keys to press; `up -d`, `watch` and `stop` in another "
+                "terminal do what they would"),
         many("no-attach", "", "Do not show the output of these services", metavar="service"),
         switch("no-build", "", "Build nothing; a missing image is an error"),
         switch("no-color", "", "Monochrome output"),
@@ -66,10 +67,7 @@ def run(call: Invocation) -> int:
     args = call.args
     _check(args)
     policy = up_policy(args)
-    if call.is_dry_run:
-        from orchestrator.cli.plans import show
-
-        show(call.out, call.project.plan(policy))
+    if shown(call, lambda: call.project.plan(policy)):
         return 0
     if args.has("detach") or args.has("wait") or args.has("no-start"):
         return _detached(call, args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, switch
-from orchestrator.cli.policies import no_dry_run
+from orchestrator.cli.policies import previewed, told
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -24,7 +24,10 @@ def run(call: Invocation) -> int:
     """The exit code of the container that ended last."""
     from orchestrator.plan.policy import DownPolicy
 
-    no_dry_run(call)
+    policy = DownPolicy(remove_orphans=True)
+    if call.is_dry_run:
+        told(call, f"wait for {' '.join(call.args.operands)}")
+        return int(call.args.has("down-project") and not previewed(call, "down", policy))
     code = 0
     for container, code in call.project.wait(call.args.operands):
         call.out.line(f'container "{container}" exited with status code {code}')
@@ -32,7 +35,7 @@ def run(call: Invocation) -> int:
     if call.args.has("down-project"):
         renderer = call.out.renderer("down")
         try:
-            call.project.down(DownPolicy(remove_orphans=True), sink=renderer)
+            call.project.down(policy, sink=renderer)
         finally:
             renderer.close()
     return code

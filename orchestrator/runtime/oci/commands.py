@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     Warn = Callable[[str], None]
 
 
-def run(options: Options, *, root: str, warn: Warn) -> int:
-    """Carry out the command; OciError."""
+def run(options: Options, *, root: str, by_systemd: bool, warn: Warn) -> int:
+    """Carry out the command; OciError.  `by_systemd` is the global option --systemd-cgroup."""
     containers = Containers(root or default_root())
+    if by_systemd:
+        options.add("--systemd-cgroup", "")
     command = COMMANDS[options.command]
     return command(options, containers, warn)
 
@@ -44,7 +46,8 @@ def _wishes(options: Options, *, terminal: bool = False) -> Wishes:
     return Wishes(
         bundle=options.text("--bundle"), console_socket=options.text("--console-socket"),
         pid_file=options.text("--pid-file"), preserve_fds=options.number("--preserve-fds"),
-        no_pivot=options.has("--no-pivot"), new_keyring=not options.has("--no-new-keyring"),
+        no_pivot=options.has("--no-pivot"), by_systemd=options.has("--systemd-cgroup"),
+        new_keyring=not options.has("--no-new-keyring"),
         terminal=terminal)  # fmt: skip
 
 
@@ -159,7 +162,7 @@ def _resume(options: Options, containers: Containers, _: Warn) -> int:
     return 0
 
 
-def _update(options: Options, containers: Containers, _: Warn) -> int:
+def _update(options: Options, containers: Containers, warn: Warn) -> int:
     from orchestrator.runtime.oci import lifecycle
 
     path = options.text("--resources")
@@ -168,7 +171,7 @@ def _update(options: Options, containers: Containers, _: Warn) -> int:
         resources = resources_of(document)
     else:
         resources = resources_of(_resources(options))
-    lifecycle.update(containers.open_locked(options.id), resources)
+    lifecycle.update(containers.open_locked(options.id), resources, warn=warn)
     return 0
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 
-from orchestrator.linux import cgroupfs, fds, procfs
-from orchestrator.linux.cgroupfs import Hierarchy
+from orchestrator.linux import fds, procfs
 from orchestrator.runtime.oci import config as configs
 from orchestrator.runtime.oci import (
     consoles,
     credentials,
     filters,
-    groups,
     hooks,
     idmapping,
     netdevices,
@@ -25,6 +23,7 @@ from orchestrator.runtime.oci.containers import Container, Containers, write_who
 from orchestrator.runtime.oci.faults import OciError, step_error, words_of
 from orchestrator.runtime.oci.mounts import Mounts
 from orchestrator.runtime.oci.namespaces import Namespaces, map_ids, open_namespaces
+from orchestrator.runtime.oci.placing import Place
 from orchestrator.runtime.oci.release import release
 from orchestrator.runtime.oci.spawning import Born, spawn
 
@@ -43,13 +42,14 @@ class Wishes:
     """What the options of `create` and `run` say."""
 
     __slots__ = (
-        "bundle", "console_socket", "new_keyring", "no_pivot", "pid_file", "preserve_fds",
-        "terminal",
+        "bundle", "by_systemd", "console_socket", "new_keyring", "no_pivot", "pid_file",
+        "preserve_fds", "terminal",
     )  # fmt: skip
 
     def __init__(
         self, *, bundle: str, console_socket: str = "", pid_file: str = "", preserve_fds: int = 0,
-        no_pivot: bool = False, new_keyring: bool = True, terminal: bool = False,
+        no_pivot: bool = False, new_keyring: bool = True, by_systemd: bool = False,
+        terminal: bool = False,
     ) -> None:
         self.bundle = os.path.abspath(bundle or ".")
         self.console_socket = console_socket
@@ -57,6 +57,7 @@ class Wishes:
         self.preserve_fds = preserve_fds
         self.no_pivot = no_pivot
         self.new_keyring = new_keyring
+        self.by_systemd = by_systemd
         self.terminal = terminal
         """The caller takes the master itself (`run` in the foreground)."""
 
@@ -71,7 +72,6 @@ class Creation:
         self._config: Config = configs.read(wishes.bundle)
         self._linux: dict[str, Any] = self._config["linux"]
         self._process: dict[str, Any] | None = self._config.get("process")
-        self._group: dict[str, str] = {}
         self._born: Born | None = None
         self.master = -1
         """With `wishes.terminal`, the terminal's master."""
@@ -124,19 +124,16 @@ class Creation:
     def _make(
         self, container: Container, namespaces: Namespaces, ready: list[Step]
     ) -> None:
-        hierarchy = Hierarchy.detect()
-        resources = self._linux.get("resources", {})
-        self._group = groups.choose(self._linux, container.id, hierarchy)
+        place = Place(self._config, container.id, namespaces, warn=self._warn,
+                      by_systemd=self._wishes.by_systemd)
         container.record |= {
-            "groups": self._group, "made_groups": groups.missing(self._group),
+            "groups": place.group, "made_groups": place.to_make,
             "own_mount_namespace": "mount" in namespaces.new,
         }  # fmt: skip
         container.save()  # before anything is made: whoever deletes it has to know
-        groups.make(self._group)
-        groups.limit(self._group, resources, hierarchy=hierarchy)
-        groups.allow_devices(self._group, resources)
+        place.before_clone()
         mounts = Mounts(self._config, bundle=self._wishes.bundle, namespaces=namespaces,
-                        groups=self._group)
+                        groups=place.group)
         listener = agent = -1
         sock = fds.open_listener(container.start_socket)
         try:
@@ -156,7 +153,7 @@ class Creation:
             idmapping.apply(mounts.id_maps)
             keep = [*range(3, 3 + self._wishes.preserve_fds), *mounts.opened, listener,
                     *([agent] if agent >= 0 else [])]
-            self._spawn(container, namespaces, steps, keep)
+            self._spawn(container, namespaces, place, steps, keep)
         finally:
             mounts.close()
             for fd in (listener, agent):
@@ -166,9 +163,10 @@ class Creation:
         self._accompany(container, namespaces)
 
     def _spawn(
-        self, container: Container, namespaces: Namespaces, steps: list[Step], keep: list[int]
+        self, container: Container, namespaces: Namespaces, place: Place, steps: list[Step],
+        keep: list[int],
     ) -> None:
-        group_fd = cgroupfs.open_unified(self._group)
+        group_fd = place.open_birth()
         try:
             self._born = spawn(steps, namespaces, keep=keep, group_fd=group_fd)
         finally:
@@ -181,7 +179,7 @@ class Creation:
             self._until(container, "map")
             map_ids(self._born.pid, namespaces)
             self._born.channel.send({"op": "go"})
-        groups.enter(self._group, self._born.pid, born=born_in_group)
+        place.after_clone(self._born.pid, born=born_in_group)
 
     def _accompany(self, container: Container, namespaces: Namespaces) -> None:
         """Do our part at each point the first process comes to, until it is ready."""

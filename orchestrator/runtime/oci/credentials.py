@@ -234,9 +234,11 @@ class LoadFilter(Step):
     told: str
 
     def execute(self, child: Child) -> None:
-        flags = self.flags
-        if self.listener >= 0:
-            flags |= syscalls.SECCOMP_FILTER_FLAG_NEW_LISTENER
+        if self.listener >= 0:  # TSYNC excludes it, and there are no other threads
+            flags = (self.flags & ~syscalls.SECCOMP_FILTER_FLAG_TSYNC
+                     | syscalls.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        else:  # nobody is waited for
+            flags = self.flags & ~syscalls.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
         assert isinstance(child, OciChild)
         told = self._told(child.host_pid)
         sock = socket(fileno=self.listener) if self.listener >= 0 else None

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 
 class Enter(Step):
-    """Enter the namespaces (CLONE_NEW* flags) of the process `pidfd` is of; the user namespace by
-    itself, between those we may enter before it and those only after it."""
+    """Enter the namespaces (CLONE_NEW* flags) of the process `pidfd` is of, and the root it has,
+    which `root` is: where its mount namespace is not its own, that is not the namespace's."""
 
-    __slots__ = ("flags", "pidfd")
+    __slots__ = ("flags", "pidfd", "root")
     pidfd: int
     flags: int
+    root: int
 
     def execute(self, child: Child) -> None:
         syscalls.set_dumpable(0)
@@ -51,7 +52,8 @@ class Enter(Step):
             syscalls.set_dumpable(0)
         elif others:
             syscalls.setns(self.pidfd, others)
-        os.chdir("/")
+        os.fchdir(self.root)
+        os.chroot(".")
 
     def describe(self) -> str:
         return "enter the container"
@@ -112,11 +114,12 @@ class Execution:
         return Executed(born.pid, born.pidfd, self._master)
 
     def _spawn(self, first: Process) -> Born:
-        steps = self._steps(first)
+        root = os.open(f"/proc/{first.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        steps = self._steps(first, root)
         ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         channel, far = Channel(ours), Channel(theirs)
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        keep = [*range(3, 3 + self._preserve_fds), first.pidfd]
+        keep = [*range(3, 3 + self._preserve_fds), first.pidfd, root]
         try:
             syscalls.setns(first.pidfd, syscalls.CLONE_NEWPID)
             pid, pidfd = syscalls.clone_with_pidfd()
@@ -129,6 +132,7 @@ class Execution:
         finally:
             far.close()
             os.close(own)
+            os.close(root)
         return Born(pid, pidfd, channel, is_mapped=True)
 
     def _accompany(self, born: Born) -> None:
@@ -168,7 +172,7 @@ class Execution:
         finally:
             os.close(master)
 
-    def _steps(self, first: Process) -> list[Step]:
+    def _steps(self, first: Process, root: int) -> list[Step]:
         wanted, config = self._wanted, self._container.config()
         linux = {"seccomp": config["linux"]["seccomp"]} if "seccomp" in config["linux"] else {}
         affinity = wanted.get("execCPUAffinity", {})
@@ -180,7 +184,7 @@ class Execution:
             stages.Ask(point="groups"),
             *_affinity(affinity.get("final", ""), "final"),
             command.OpenInit(path=initbin.path()),
-            Enter(pidfd=first.pidfd, flags=_foreign_namespaces(first.pid)),
+            Enter(pidfd=first.pidfd, root=root, flags=_foreign_namespaces(first.pid)),
             *process.identity(wanted),
             *([console] if wanted.get("terminal") else []),
             command.OwnStreams(),

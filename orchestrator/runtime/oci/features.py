@@ -25,7 +25,7 @@ def features() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(config.NAMESPACES),
             "capabilities": list(caps.NAMES),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False,
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True,
                        "rdma": True},
             "seccomp": {
                 "enabled": True, "actions": sorted(seccomp_json.ACTIONS),

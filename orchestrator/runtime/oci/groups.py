@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from orchestrator.linux import cgroupfs, devicebpf
+from orchestrator.linux import cgroupfs, devicebpf, procfs
 from orchestrator.linux.cgroupfs import Hierarchy
 from orchestrator.runtime.oci import resources
 from orchestrator.runtime.oci.faults import OciError, words_of
@@ -24,16 +24,12 @@ _ALWAYS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "fr
            "net_cls", "net_prio", "perf_event", "rdma", "misc", "io")  # fmt: skip
 
 
-def choose(linux: dict[str, Any], container_id: str, hierarchy: Hierarchy) -> Group:
+def choose(path: str, container_id: str, hierarchy: Hierarchy) -> Group:
     """Controller -> directory, for every controller there is; nothing is made yet."""
-    path = linux.get("cgroupsPath") or f"pcompose-oci/{container_id}"
-    if ":" in path and "/" not in path.partition(":")[0]:
-        slice_, prefix, name = ([*path.split(":"), "", ""])[:3]
-        path = f"{slice_ or 'system.slice'}/{prefix}-{name}.scope"
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts:
+    if ".." in parts or (path and not parts):
         raise OciError(f"config: linux.cgroupsPath {path!r} does not name a group")
-    return hierarchy.group_paths("/".join(parts), list(_ALWAYS))
+    return hierarchy.group_paths("/".join(parts or ["pcompose-oci", container_id]), list(_ALWAYS))
 
 
 def missing(group: Group) -> list[str]:
@@ -56,36 +52,53 @@ def make(group: Group) -> None:
         raise OciError(f"cannot make the cgroup {words_of(exc)}") from exc
 
 
-def limit(group: Group, wanted: dict[str, Any], *, hierarchy: Hierarchy) -> None:
-    """Write the limits; OciError where the kernel refuses one or has no controller for it."""
-    unified = hierarchy.kind == "unified"
-    for controller, name, value in resources.writes(wanted, unified=unified):
+def limit(group: Group, wanted: dict[str, Any], *, warn: Callable[[str], None]) -> None:
+    """Write the limits; OciError where the kernel refuses one or has no controller for it, a
+    warning where it does not count a thing it controls (swap, weights of disks)."""
+    _check_usage(group, wanted.get("memory", {}))
+    unified = group.get("")
+    legacy = {name for name, path in group.items() if name and path != unified}
+    alone = {""} if legacy else set()  # a hybrid machine's version 2 tree has no limits of its own
+    for controller, name, value in resources.writes(wanted, legacy=legacy | alone):
         if controller not in group:
             raise OciError(f"cannot set {name}: this machine gives us no {controller} controller")
         try:
             _write(group[controller], name, value)
+        except FileNotFoundError as exc:
+            if not _may_be_missing(name):
+                raise OciError(f"cannot set {words_of(exc)}") from exc
+            warn(f"{name} is not enforced: this kernel has it not")
         except OSError as exc:
-            if _may_be_missing(name) and isinstance(exc, FileNotFoundError):
-                continue
             raise OciError(f"cannot set {name} to {value}: {words_of(exc)}") from exc
 
 
+def _check_usage(group: Group, memory: dict[str, Any]) -> None:
+    """`checkBeforeUpdate`: a limit below what is used already would only kill."""
+    usage = cgroupfs.memory_usage(group) or 0
+    if memory.get("checkBeforeUpdate") and 0 <= memory.get("limit", -1) < usage:
+        raise OciError(f"memory.limit {memory['limit']} is below the {usage} bytes in use")
+
+
 def _write(path: str, name: str, value: str) -> None:
-    """Memory alone may not go above memory and swap together, which another limit may follow."""
+    """Memory alone may not go above memory and swap together, which another limit may follow; the
+    weights of disks have another name with the scheduler BFQ."""
     try:
         cgroupfs.write(path, name, value)
+    except FileNotFoundError:
+        if not name.startswith("blkio.weight"):
+            raise
+        cgroupfs.write(path, name.replace("blkio.", "blkio.bfq."), value)
     except OSError:
-        if name not in ("memory.limit_in_bytes",):
+        if name != "memory.limit_in_bytes":
             raise
         cgroupfs.write(path, "memory.memsw.limit_in_bytes", "-1")
         cgroupfs.write(path, name, value)
 
 
 def _may_be_missing(name: str) -> bool:
-    """Files of kernels that do not count it: swap, kernel memory, reservations of huge pages."""
-    return "memsw" in name or "swap.max" in name or ".rsvd." in name or "kmem" in name or (
-        name in ("memory.use_hierarchy", "io.bfq.weight", "cpu.cfs_burst_us", "blkio.weight",
-                 "blkio.leaf_weight"))  # fmt: skip
+    return any(part in name for part in (
+        "memsw", "swap.max", ".rsvd.", "kmem", "use_hierarchy", "bfq.weight", "blkio.weight",
+        "leaf_weight", "cfs_burst"))  # fmt: skip
 
 
 def allow_devices(group: Group, wanted: dict[str, Any]) -> None:
@@ -140,3 +153,17 @@ def _missing(path: str) -> list[str]:
 
 def _first(group: Group) -> str:
     return next(iter(group.values()), "")
+
+
+def delegate(group: Group, uid: int) -> None:
+    """The version 2 group belongs to the container's root: the directory and the files the kernel
+    names in /sys/kernel/cgroup/delegate (config-linux.md, cgroup ownership)."""
+    path = group.get("")
+    if path is None:
+        return
+    names = (procfs.read_text("/sys/kernel/cgroup/delegate") or "").split()
+    for each in (path, *(f"{path}/{name}" for name in names)):
+        try:
+            os.chown(each, uid, -1)
+        except FileNotFoundError:
+            continue

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from orchestrator.linux import cgroupfs, fds, procfs
-from orchestrator.linux.cgroupfs import Hierarchy
 from orchestrator.runtime.oci import groups, hooks
 from orchestrator.runtime.oci.faults import OciError, step_error, words_of
 from orchestrator.runtime.oci.release import release
@@ -118,10 +117,9 @@ def _wait(process: Process) -> None:
 
 
 def delete(container: Container, *, force: bool, warn: Warn) -> None:
-    """Release all it has, and run its poststop hooks.  Without `force` it must be stopped, or
-    created: that one has no program of the user's yet."""
+    """Release all it has, and run its poststop hooks.  Without `force` it must be stopped."""
     if not force:
-        _want(container, "stopped", "created", verb="delete")
+        _want(container, "stopped", verb="delete")
     kill_all(container)
     config = container.config() if container.record["is_complete"] else {}
     state = container.state(status="stopped")
@@ -152,11 +150,10 @@ def _thaw(container: Container) -> None:
         raise OciError(f"cannot resume container {container.id}: {words_of(exc)}") from exc
 
 
-def update(container: Container, resources: dict[str, Any]) -> None:
+def update(container: Container, resources: dict[str, Any], *, warn: Warn) -> None:
     """Write other limits; what is not named stays."""
     _want(container, "created", "running", "paused", verb="update")
-    hierarchy = Hierarchy.detect()
-    groups.limit(container.groups, resources, hierarchy=hierarchy)
+    groups.limit(container.groups, resources, warn=warn)
     if "devices" in resources:
         groups.allow_devices(container.groups, resources)
 

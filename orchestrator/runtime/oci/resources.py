@@ -13,6 +13,7 @@ from orchestrator.runtime.oci.faults import OciError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Any
 
     Write = tuple[str, str, str]
@@ -25,12 +26,16 @@ DEFAULT_DEVICES = (
 """What a container may use whatever the config says: making any node, and the usual devices."""
 
 
-def writes(resources: dict[str, Any], *, unified: bool) -> list[Write]:
-    """In the order in which the kernel takes them; `unified` is version 2 for all of them."""
+def writes(resources: dict[str, Any], *, legacy: Container[str]) -> list[Write]:
+    """In the order in which the kernel takes them; `legacy` are the controllers that are in version
+    1 trees (on a hybrid machine some are in version 2)."""
     found: list[Write] = []
-    for make in (_memory, _cpu, _pids, _block, _hugetlb, _network, _rdma):
-        found += make(resources, unified=unified)
-    found += _unified(resources, unified=unified)
+    for controller, make in (
+        ("memory", _memory), ("cpu", _cpu), ("cpuset", _cpuset), ("pids", _pids),
+        ("blkio", _block), ("hugetlb", _hugetlb), ("net_cls", _network), ("rdma", _rdma),
+        ("", _unified),
+    ):  # fmt: skip
+        found += make(resources, unified=controller not in legacy)
     return found
 
 
@@ -87,10 +92,12 @@ def _cpu(resources: dict[str, Any], *, unified: bool) -> list[Write]:
         ):  # fmt: skip
             if cpu.get(key):
                 found.append(("cpu", f"cpu.{name}", str(cpu[key])))
-    for key in ("cpus", "mems"):
-        if cpu.get(key):
-            found.append(("cpuset", f"cpuset.{key}", cpu[key]))
     return found
+
+
+def _cpuset(resources: dict[str, Any], *, unified: bool) -> list[Write]:
+    cpu = resources.get("cpu", {})
+    return [("cpuset", f"cpuset.{key}", cpu[key]) for key in ("cpus", "mems") if cpu.get(key)]
 
 
 def _cpu_unified(cpu: dict[str, Any]) -> list[Write]:
@@ -184,13 +191,13 @@ def _rdma(resources: dict[str, Any], *, unified: bool) -> list[Write]:
 
 def _unified(resources: dict[str, Any], *, unified: bool) -> list[Write]:
     """Files of version 2 by their names; what they hold is the author's affair."""
+    if resources.get("unified") and not unified:
+        raise OciError("config: linux.resources.unified needs cgroup v2 alone")
     found: list[Write] = []
     for name, value in resources.get("unified", {}).items():
         controller, dot, _ = name.partition(".")
         if not dot or os.path.basename(name) != name:
             raise OciError(f"config: linux.resources.unified: {name!r} is no file of a cgroup")
-        if not unified:
-            raise OciError("config: linux.resources.unified needs cgroup v2 alone")
         found.append(("" if controller == "cgroup" else controller, name, value))
     return found
 

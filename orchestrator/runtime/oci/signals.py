@@ -19,10 +19,9 @@ def signal_number(word: str) -> int:
     name = word.upper().removeprefix("SIG")
     if name.isascii() and name.isdigit() and 0 < int(name) <= RTMAX:
         return int(name)
-    for base, start_at, sign in (("RTMIN", RTMIN, 1), ("RTMAX", RTMAX, -1)):
-        rest = name.removeprefix(base)
-        if rest != name and (not rest or rest[1:].isdigit()):
-            number = start_at + sign * int(rest[1:] or 0)
+    for base, start_at, sign, mark in (("RTMIN", RTMIN, 1, "+"), ("RTMAX", RTMAX, -1, "-")):
+        if name == base or (name.startswith(base + mark) and name[6:].isdigit()):
+            number = start_at + sign * int(name[6:] or 0)
             if RTMIN <= number <= RTMAX:
                 return number
     if name not in NUMBERS:
