@@ -123,6 +123,10 @@ class Arguments:
         """As `has`, for flags that some of several commands lack."""
         return name in self._known and self.has(name)
 
+    def knows(self, name: str) -> bool:
+        """Whether the command has the flag, for several commands that share what they do."""
+        return name in self._known
+
     def said(self, name: str) -> bool:
         """Whether the flag was given at all, also as `--flag=false`."""
         return self._known[name].name in self._values

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
     from orchestrator.events import Event, Sink
     from orchestrator.plan.plan import Plan
-    from orchestrator.plan.policy import Build, DownPolicy, UpPolicy
+    from orchestrator.plan.policy import Build, DownPolicy, Ports, UpPolicy
 
 
 def refuse_together(args: Arguments, one: str, other: str) -> None:
@@ -38,6 +38,7 @@ def up_policy(args: Arguments, *, start: bool = True) -> UpPolicy:
         recreate_dependencies="never" if never else
         "force" if args.has_if_known("always-recreate-deps") else "diverged",
         scale=_scale(args.all("scale")),
+        ports=_ports(args),
         remove_orphans=args.has("remove-orphans"),
         ignore_orphans=ignore,
         renew_anonymous_volumes=args.has_if_known("renew-anon-volumes"),
@@ -45,6 +46,19 @@ def up_policy(args: Arguments, *, start: bool = True) -> UpPolicy:
         start=start and not args.has_if_known("no-start"),
         timeout=args.number("timeout"),
     )  # fmt: skip
+
+
+def _ports(args: Arguments) -> Ports:
+    text = args.text("ports") if args.knows("ports") else None
+    match text or "fixed":
+        case "fixed":
+            return "fixed"
+        case "auto":
+            return "auto"
+        case "none":
+            return "none"
+        case other:
+            raise UsageError(f'invalid value for --ports: "{other}"', hint="fixed, auto or none")
 
 
 def build_policy(args: Arguments) -> Build:

@@ -192,5 +192,5 @@ def _port(port: Port, origin: str, binding: str) -> runtime.PublishedPort:
     protocol: Literal["tcp", "udp"] = "udp" if port.protocol == "udp" else "tcp"
     return runtime.PublishedPort(
         target=port.target, protocol=protocol, host_ip=port.host_ip or binding,
-        first=int(low), last=int(high or low), origin=origin,
+        first=int(low), last=int(high or low), or_another=port.or_another, origin=origin,
     )  # fmt: skip

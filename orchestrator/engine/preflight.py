@@ -115,7 +115,7 @@ def check_ports(
     seen: dict[tuple[str, int], tuple[str, PublishedPort]] = {}
     for name, ports in wanted:
         for port in ports:
-            if port.first == 0 or port.first != port.last:
+            if port.first == 0 or port.first != port.last or port.or_another:
                 continue
             _check_twice(name, port, seen)
             if Held(port.protocol, port.first) not in free:

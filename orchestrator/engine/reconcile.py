@@ -42,7 +42,7 @@ from orchestrator.supervisor import protocol
 if TYPE_CHECKING:
     from orchestrator.image.store import Image
     from orchestrator.network.ipam import Subnet
-    from orchestrator.spec.model import Project
+    from orchestrator.spec.model import Project, Service
     from orchestrator.state.observed import Observed
 
 
@@ -67,7 +67,8 @@ def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) ->
     policy = replace(policy, separator=workspace.separator,
                      all_resources=workspace.choice.all_resources)  # fmt: skip
     contents = material.Contents(workspace.runnable, workspace.layout)
-    project = machine.digested(contents.digested(with_scale(workspace.runnable, policy)))
+    project = with_ports(with_scale(workspace.runnable, policy), policy)
+    project = machine.digested(contents.digested(project))
     selected = select(project, policy.services, with_dependencies=policy.with_dependencies)
     found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
     observed = workspace.observe()
@@ -81,6 +82,20 @@ def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) ->
         found |= images.find(images.open_store(workspace.layout), others, make_host=make_host)
     return Draft(project=project, selected=selected, observed=observed, images=found, plan=plan,
                  policy=policy, contents=contents)  # fmt: skip
+
+
+def with_ports(project: Project, policy: UpPolicy) -> Project:
+    """The project with `--ports` applied."""
+    if policy.ports == "fixed":
+        return project
+
+    def changed(service: Service) -> Service:
+        auto = tuple(replace(port, or_another=True) for port in service.ports)
+        return replace(service, ports=() if policy.ports == "none" else auto)
+
+    services = {name: changed(service) for name, service in project.services.items()}
+    disabled = {name: changed(service) for name, service in project.disabled.items()}
+    return replace(project, services=services, disabled=disabled)
 
 
 def with_scale(project: Project, policy: UpPolicy) -> Project:

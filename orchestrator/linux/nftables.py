@@ -40,7 +40,7 @@ _INET, _IPV4, _IPV6 = 1, 2, 10
 _BATCH_BEGIN = 0x10
 _BATCH_END = 0x11
 _NEWTABLE, _GETTABLE, _DELTABLE = 0, 1, 2
-_NEWCHAIN, _DELCHAIN, _NEWRULE, _DELRULE = 3, 5, 6, 8
+_NEWCHAIN, _GETCHAIN, _DELCHAIN, _NEWRULE, _DELRULE = 3, 4, 5, 6, 8
 _HOOK_PREROUTING, _HOOK_FORWARD, _HOOK_OUTPUT, _HOOK_POSTROUTING = 0, 2, 3, 4
 _PRIORITY_DSTNAT, _PRIORITY_FILTER, _PRIORITY_SRCNAT = -100, 0, 100
 _META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 6, 7, 15, 16
@@ -100,6 +100,22 @@ def set_ports(name: str, redirects: Sequence[Redirect]) -> None:
     rules = [_redirect(ports, each) for each in redirects]
     jumps = [_rule(chain, _verdict(_JUMP, chain=ports)) for chain in (coming, own)]
     _commit([_table(), *_port_chains(name), *rules, *jumps])
+
+
+def foreign_forward_drop() -> str | None:
+    """The name of a table of somebody else that drops whatever is forwarded and not accepted there:
+    such as Docker's, and those of firewalls.  What our rules let in would be lost in it."""
+    message = Message(_SUBSYSTEM << 8 | _GETCHAIN, bytes(4), subject="chains")  # of all families
+    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+        answers = sock.dump(message)
+    for answer in answers:
+        found = netlink.attributes(answer[4:])
+        table = found.get(1, b"").rstrip(b"\0").decode(errors="replace")
+        hook = netlink.attributes(found.get(4, b"")).get(1, b"")
+        drops = found.get(5) == struct.pack(">I", _DROP)
+        if hook == struct.pack(">I", _HOOK_FORWARD) and drops and table != TABLE:
+            return table
+    return None
 
 
 def _remove(chains: list[Message], names: tuple[str, ...]) -> None:

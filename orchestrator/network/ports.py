@@ -36,6 +36,8 @@ class Port(Protocol):
     @property
     def last(self) -> int: ...
     @property
+    def or_another(self) -> bool: ...
+    @property
     def origin(self) -> str: ...
 
 
@@ -112,6 +114,8 @@ def _choose(port: Port, container: str) -> list[Bound]:
         try:
             return _bind_all(port, number)
         except OSError as exc:
+            if exc.errno == errno.EADDRINUSE and number == port.last and port.or_another:
+                return _ephemeral(port, container)
             if exc.errno != errno.EADDRINUSE or number == port.last:
                 raise _failure(port, number, container, exc) from exc
     raise NetworkError(f"cannot publish {port.first}-{port.last} of {container}: empty range")

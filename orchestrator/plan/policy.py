@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Recreate = Literal["diverged", "force", "never"]
+Ports = Literal["fixed", "auto", "none"]
 Build = Literal["missing", "always", "never"]
 
 
@@ -21,6 +22,8 @@ class UpPolicy:
     recreate: Recreate = "diverged"
     recreate_dependencies: Recreate = "diverged"
     scale: Mapping[str, int] = field(default_factory=dict)
+    ports: Ports = "fixed"
+    """Of the host: as the files say; another one where that is taken; none at all."""
     remove_orphans: bool = False
     ignore_orphans: bool = False
     renew_anonymous_volumes: bool = False

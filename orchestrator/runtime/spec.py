@@ -114,6 +114,8 @@ class PublishedPort:
     first: int
     last: int
     """The host port is chosen from first to last; 0, 0 is ephemeral."""
+    or_another: bool = False
+    """Where all of these are taken, any other will do."""
     origin: str = ""
 
 

@@ -61,6 +61,8 @@ class Port:
     """`8080`, a range `8000-8010` to choose a free one from, or None: ephemeral."""
     host_ip: str | None = None
     protocol: Literal["tcp", "udp", "sctp"] = "tcp"
+    or_another: bool = False
+    """`up --ports auto`: where `published` is taken, any other will do."""
     mode: str = "ingress"
     name: str | None = None
     app_protocol: str | None = None

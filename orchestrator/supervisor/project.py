@@ -113,6 +113,7 @@ class Project:
             except Exception as exc:
                 error = faults.known(exc, doing=f"adopting {lane.record.name}")
                 lane.update(error=error.message)
+        self.services.redirects.renew()  # also where a supervisor before us left some
         for name, fds in stored.items():  # nobody wants them any more
             self.link.tell({"op": "unstore", "name": name})
             _close_all(fds)

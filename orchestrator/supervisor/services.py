@@ -23,6 +23,7 @@ from orchestrator.state.records import ContainerRecord, NetworkRecord
 from orchestrator.supervisor import bridges, faults, peers
 from orchestrator.supervisor.misses import Misses
 from orchestrator.supervisor.neighbours import Neighbours
+from orchestrator.supervisor.redirects import Redirects
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +42,7 @@ class Services:
         self._project = project
         self._table = NameTable(Neighbours(project.layout, project.name, project.boot_id))
         self.misses = Misses(project, self._table)
+        self.redirects = Redirects(project)
         self._sockets: dict[str, list[socket.socket]] = {}
         """container -> its DNS sockets"""
         self._publishers: dict[str, Publisher] = {}
@@ -159,6 +161,7 @@ class Services:
         if publisher is not None:
             address = _target(spec)
             self._beside(spec.id, lambda: publisher.serve(address))
+            self.redirects.put(spec, publisher.bound)
 
     def keep_terminal(self, id_: str, master: int) -> None:
         """Hold a copy of a pty's master: the container is hung up when the last one closes."""
@@ -175,6 +178,7 @@ class Services:
             scope.cancel()
         self._table.remove(id_)
         self.misses.forget(id_)
+        self.redirects.remove(id_)
         sockets = self._sockets.pop(id_, [])
         waiting.close(sockets)
         publisher = self._publishers.pop(id_, None)

@@ -86,3 +86,26 @@ def test_tables_of_others_are_left_alone() -> None:
     add("pc-a")
     nftables.remove_network("pc-a")
     assert snapshot() == (["theirs"], [], [])
+
+
+@isolated
+def test_a_table_that_drops_what_is_forwarded_is_found_and_ours_is_not() -> None:
+    add("pc-a")
+    assert nftables.foreign_forward_drop() is None
+    table = netlink.Message(
+        10 << 8, struct.pack(">BBH", 2, 0, 0) + netlink.text(1, "firewall"),
+        flags=netlink.NLM_F_CREATE, subject="table",
+    )
+    hook = netlink.nested(4, netlink.attribute(1, struct.pack(">I", 2)),
+                          netlink.attribute(2, struct.pack(">I", 0)))
+    chain = netlink.Message(
+        10 << 8 | 3,
+        struct.pack(">BBH", 2, 0, 0) + netlink.text(1, "firewall") + netlink.text(3, "FORWARD")
+        + hook + netlink.attribute(5, struct.pack(">I", 0)) + netlink.text(7, "filter"),
+        flags=netlink.NLM_F_CREATE, subject="chain",
+    )
+    edge = struct.pack(">BBH", 0, 0, 10)
+    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+        sock.batch(netlink.Message(0x10, edge).encode(0), [table, chain],
+                   netlink.Message(0x11, edge).encode(0))
+    assert nftables.foreign_forward_drop() == "firewall"

@@ -26,6 +26,7 @@ class Port:
     host_ip: str = "127.0.0.1"
     first: int = 8080
     last: int = 8080
+    or_another: bool = False
     origin: str = "compose.yaml:7"
 
 
@@ -156,3 +157,13 @@ async def serve(mine: Publisher, ended: list[type[BaseException]]) -> None:
         await mine.serve("127.0.0.1")
     except ExceptionGroup as group:
         ended += [type(exc) for exc in group.exceptions]
+
+
+@isolated
+def test_a_taken_port_may_give_way_to_another() -> None:
+    with socket.create_server(("127.0.0.1", 8080)):
+        publisher = Publisher(container="web")
+        port = Port(target=80, host_ip="127.0.0.1", first=8080, last=8080, or_another=True)
+        [bound] = publisher.bind(port)
+        assert bound.published not in (0, 8080)
+        publisher.close()

@@ -25,6 +25,7 @@ COMMAND = Command(
         switch("no-start", "", "Create only"),
         switch("remove-orphans", "", "Remove containers of services that are not in the files"),
         switch("renew-anon-volumes", "V", "Fresh anonymous volumes"),
+        option("ports", "", "Host ports: fixed, auto (another where one is taken) or none"),
         many("scale", "", "Number of replicas", metavar="SERVICE=N"),
         number("timeout", "t", "Seconds until a container is killed", metavar="seconds"),
     ),

@@ -50,6 +50,7 @@ COMMAND = Command(
         switch("quiet-pull", "", "No progress of downloads (nothing is downloaded yet)"),
         switch("remove-orphans", "", "Remove containers of services that are not in the files"),
         switch("renew-anon-volumes", "V", "Fresh anonymous volumes"),
+        option("ports", "", "Host ports: fixed, auto (another where one is taken) or none"),
         many("scale", "", "Number of replicas", metavar="SERVICE=N"),
         number("timeout", "t", "Seconds until a container is killed", metavar="seconds"),
         switch("timestamps", "", "Time stamps before lines"),
