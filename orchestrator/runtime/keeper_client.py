@@ -6,6 +6,7 @@ keeper's own lock keeps a second one from serving anyhow.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import sys
@@ -13,13 +14,15 @@ from collections.abc import Sequence
 
 import orchestrator
 from orchestrator.errors import SupervisorError
-from orchestrator.linux import fds
+from orchestrator.linux import fds, syscalls
 from orchestrator.linux.fds import Channel
 
 _START = (
     "import os, sys; os.fork() and os._exit(0); sys.path.insert(0, sys.argv[1]); "
     "from orchestrator.runtime import keeper; keeper.main(sys.argv[3:])"
 )
+_ABOVE_STREAMS = 10
+"""The lowest descriptor that the keeper's own do not replace."""
 _PATIENCE = 10.0
 """Seconds; it takes 30 ms on an idle machine."""
 
@@ -96,7 +99,29 @@ def _spawn(
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, ready, number),
     ]  # fmt: skip
+    program = _read_only(argv[0])
+    path = argv[0] if program < 0 else f"/proc/self/fd/{program}"
     try:
-        return os.posix_spawn(argv[0], argv, dict(os.environ), file_actions=actions, setsid=True)
+        return os.posix_spawn(path, argv, dict(os.environ), file_actions=actions, setsid=True)
     finally:
         os.close(log)
+        if program >= 0:
+            os.close(program)
+
+
+def _read_only(path: str) -> int:
+    """The interpreter on a read-only mount of its own, as a descriptor: what runs from there cannot
+    be written to through /proc/PID/exe, not even by a container that has got itself to be it
+    (CVE-2019-5736).  -1 without the right to mount."""
+    try:
+        tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE)
+    except OSError:
+        return -1
+    try:
+        syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH,
+                               attr_set=syscalls.MOUNT_ATTR_RDONLY)  # fmt: skip
+        return fcntl.fcntl(tree, fcntl.F_DUPFD_CLOEXEC, _ABOVE_STREAMS)
+    except OSError:
+        return -1
+    finally:
+        os.close(tree)
