@@ -24,6 +24,9 @@ Rule = Callable[[Project, Node], Iterator[Finding]]
 def check(project: Project, root: Node, report: Report) -> None:
     """Adds whatever does not fit to the report, at its place."""
     _apply(RULES, project, root, report)
+    for path, message, _ in _optional_dependencies(project, root):
+        place = report.place(_nearest(root, path))
+        report.warn(f"{place}: {dotted(path)}: {message}")
 
 
 def check_start(project: Project, root: Node, report: Report) -> None:
@@ -59,16 +62,28 @@ def _image(project: Project, root: Node) -> Iterator[Finding]:
 
 
 def _dependencies(project: Project, root: Node) -> Iterator[Finding]:
+    known = {**project.services, **project.disabled}
     for name, service in project.services.items():
         for other, dependency in service.depends_on.items():
+            if not dependency.required or other in project.services:
+                continue
             path: Path = ("services", name, "depends_on", other)
-            if other in project.disabled and dependency.required:
+            if other in project.disabled:
                 profiles = ", ".join(project.disabled[other].profiles)
                 hint = f"add --profile {project.disabled[other].profiles[0]}, or `required: false`"
                 yield path, f"needs {other}, which is only in profile {profiles}", hint
-            elif other not in project.services and other not in project.disabled:
-                known = {**project.services, **project.disabled}
+            else:
                 yield path, f"no service is called {other}", _near(other, known)
+
+
+def _optional_dependencies(project: Project, root: Node) -> Iterator[Finding]:
+    """Nobody declares it: it was left out with its profile, or it is mistyped."""
+    known = {**project.services, **project.disabled}
+    for name, service in project.services.items():
+        for other, dependency in service.depends_on.items():
+            if not dependency.required and other not in known:
+                path: Path = ("services", name, "depends_on", other)
+                yield path, f"no service is called {other}; it is optional, so left out", None
 
 
 def _cycle(project: Project, root: Node) -> Iterator[Finding]:

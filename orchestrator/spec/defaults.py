@@ -70,19 +70,11 @@ def _request(node: Node) -> Node:
     return node.copy({**node.entries, "count": node.copy("all")})
 
 
-def _mount(node: Node) -> Node:
-    kind, bind = node.get("type"), node.get("bind")
-    if kind is None or kind.value != "bind" or bind is None:
-        return node
-    return node.copy({**node.entries, "bind": _missing(create_host_path=True)(bind)})
-
-
 _SERVICE: Rules = {
     "build": _missing(context="."),
     "secrets": list_of(_secret),
     "ports": list_of(_missing(mode="ingress", protocol="tcp")),
     "gpus": list_of(_request),
-    "volumes": list_of(_mount),
     "deploy": nested({"resources": nested({"reservations": nested(
         {"devices": list_of(_request)})})}),
 }  # fmt: skip

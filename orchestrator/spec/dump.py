@@ -36,12 +36,14 @@ def to_json(project: Project) -> str:
 
 
 def data_text(data: dict[str, Any], *, as_json: bool) -> str:
-    """Any JSON data as JSON indented by two or as YAML, with a newline at the end."""
+    """Any JSON data as JSON indented by two or as YAML, with a newline at the end.  In JSON what
+    YAML takes for the end of a line is escaped, so that it reads back as itself."""
     if not as_json:
         return yaml_text(data) if data else "{}\n"
     import json
 
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return re.sub("[\x85\u2028\u2029]", lambda c: f"\\u{ord(c[0]):04x}", text) + "\n"
 
 
 def yaml_text(data: dict[str, Any]) -> str:

@@ -3,11 +3,12 @@
 A tree holds everything that reaches the container, in one normal form; its hash is kept in the
 label of the container.  Left out is what only says when and how many: `scale`, `depends_on`,
 `profiles`, `pull_policy`, `attach`; how the image is made, for its id is part of the comparison;
-and `deploy`, whose effect is in other fields.  Pure.
+`deploy`, whose effect is in other fields; and what no container sees.  Pure.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -20,8 +21,15 @@ default means what was before (defaults are left out)."""
 
 EXCLUDED = frozenset({
     "name", "scale", "depends_on", "profiles", "pull_policy", "attach", "build", "develop",
-    "deploy",
+    "deploy", "cpu_count", "cpu_percent", "credential_spec",
 })  # fmt: skip
+_UNSEEN = {
+    "VolumeMount": frozenset({"create_host_path", "consistency"}),
+    "Port": frozenset({"name", "mode", "app_protocol"}),
+}
+"""Fields of parts that no container sees: what is done before one is made, and metadata."""
+_ZERO_COUNTS = frozenset({"init", "command", "entrypoint"})
+"""Fields where 0, false or empty is another thing than nothing at all."""
 _UNORDERED = frozenset({"cap_add", "cap_drop", "group_add", "expose"})
 
 
@@ -30,7 +38,8 @@ def config_tree(service: Service) -> dict[str, Any]:
     tree: dict[str, Any] = {"version": VERSION}
     for name, default in _defaults(Service):
         value = getattr(service, name)
-        if name not in EXCLUDED and value != default:
+        is_said = value != default and (name in _ZERO_COUNTS or value not in (0, "", ()))
+        if is_said and name not in EXCLUDED:
             tree[name] = _data(value, ordered=name not in _UNORDERED)
     return {key: value for key, value in sorted(tree.items()) if value != {}}
 
@@ -74,13 +83,16 @@ def _data(value: Any, *, ordered: bool = True) -> Any:
         items = [_data(item) for item in value]
         return items if ordered else sorted(items)
     if hasattr(value, "__dataclass_fields__"):
+        unseen = _UNSEEN.get(type(value).__name__, ())
+        known = _defaults(type(value))  # type: ignore[arg-type]  # mypy: type[Any] has no hash
         return {
-            name: _data(getattr(value, name)) for name, default in _defaults(type(value))
-            if getattr(value, name) != default
+            name: _data(getattr(value, name)) for name, default in known
+            if getattr(value, name) != default and name not in unseen
         }  # fmt: skip
     return value
 
 
+@functools.cache
 def _defaults(cls: Any) -> list[tuple[str, object]]:
     """(field, default) of a dataclass; a field without one is never equal to its default."""
     found: list[tuple[str, object]] = []

@@ -15,6 +15,7 @@ from orchestrator.spec.tree import Path, dotted
 
 def interpolate(root: Node, environment: Mapping[str, str], report: Report) -> Node:
     """A new tree (aliases are no longer shared) with variables replaced and values converted;
+    keys have no variables, but `$$` is a dollar there too, since `config` doubles every one;
     faults go into the report, variables that are not set become warnings."""
 
     def missing(name: str) -> None:
@@ -39,7 +40,7 @@ def _expand(
             fresh.value = _substituted(node, value, path, lookup, missing, report)
     elif isinstance(value, dict):
         fresh.value = {
-            key: _expand(child, (*path, key), lookup, missing, report)
+            key.replace("$$", "$"): _expand(child, (*path, key), lookup, missing, report)
             for key, child in value.items()
         }
     elif isinstance(value, list):

@@ -198,7 +198,7 @@ def _mode(value: Data) -> str:
 
 
 def _ssh(value: Data) -> list[Data]:
-    return [f"{key}: {path}" if path else key for key, path in sorted(value.items())]
+    return [f"{key}={path}" if path else key for key, path in sorted(value.items())]
 
 
 def _size(value: Data) -> str:

@@ -89,8 +89,8 @@ def _unknown_keys(fault: Fault, report: Report) -> None:
 
 
 _NAMES = {
-    "^[a-zA-Z0-9._-]+$": "a name has only letters, digits and `._-`",
-    "^[a-z]+$": "the name of a limit has only small letters",
+    "^[a-zA-Z0-9._-]+(?!\\n)$": "a name has only letters, digits and `._-`",
+    "^[a-z]+(?!\\n)$": "the name of a limit has only small letters",
     ".+": "the key is empty",
 }
 

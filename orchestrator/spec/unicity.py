@@ -108,14 +108,14 @@ def _grant(directory: str) -> Key:
 
 
 def _port(item: Node) -> object:
-    """Short forms by their text; a published port as a number is not the one as text."""
+    """Short forms by their text; a published port as a number is the one as text."""
     if not isinstance(item.value, dict):
         return str(item.value)
     published = item.get("published")
     address = item.get("host_ip")
     return (
         "0.0.0.0" if address is None else address.value,
-        type(published.value if published else ""), _text(published),
+        _text(published),
         _text(item.get("target")), _text(item.get("protocol")) or "tcp",
     )  # fmt: skip
 

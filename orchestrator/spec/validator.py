@@ -27,7 +27,7 @@ _KINDS: dict[str, frozenset[type]] = {
 _KEYWORDS = frozenset({
     "$ref", "$defs", "$schema", "$comment", "title", "description", "version", "type", "enum",
     "pattern", "minimum", "maximum", "required", "properties", "patternProperties",
-    "additionalProperties", "items", "uniqueItems", "repeats",
+    "additionalProperties", "items", "uniqueItems",
 })  # fmt: skip
 
 
@@ -149,9 +149,7 @@ def _resolved(source: Source, definitions: Source) -> Source:
 
 @functools.cache
 def searcher(pattern: str) -> Callable[[str], object]:
-    """The pattern's search; here `$` is the very end, as in other languages."""
-    if pattern.endswith("$"):
-        pattern = pattern[:-1] + r"\Z"
+    """The pattern's search, as jsonschema does it."""
     return re.compile(pattern).search
 
 

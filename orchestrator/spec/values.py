@@ -64,7 +64,10 @@ def parse_size(value: object) -> int:
         raise ValueError("a size is a number of bytes or text such as 512m")
     if isinstance(value, int | float):
         return int(value)
-    match = re.fullmatch(_SIZE, str(value).strip().lower())
+    text = str(value).strip().lower()
+    if text == "-1":  # as `config` prints "no limit"
+        return -1
+    match = re.fullmatch(_SIZE, text)
     if match is None:
         raise ValueError(f"{value!r} is not a size such as 512m or 1.5g")
     return int(float(match[1]) * 1024 ** _POWERS[match[2]])

@@ -56,6 +56,8 @@ def test_who_sleeps_in_sigwait_is_known() -> None:
 
 def test_a_command_line_is_readable() -> None:
     with subprocess.Popen(["sleep", "61"]) as process:
+        while procfs.command_line(process.pid) == "[sleep]":
+            assert process.poll() is None  # exec has begun, the arguments come a moment later
         assert procfs.command_line(process.pid) == "sleep 61"
         process.kill()
     assert procfs.command_line(process.pid) == ""

@@ -48,7 +48,7 @@ def test_a_size(text: object, size: int) -> None:
     assert values.parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "1x", "-1", "1 2", "k", True])
+@pytest.mark.parametrize("text", ["", "x", "1x", "-2", "1 2", "k", True])
 def test_what_is_no_size(text: object) -> None:
     with pytest.raises(ValueError, match="size"):
         values.parse_size(text)

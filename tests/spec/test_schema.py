@@ -52,6 +52,7 @@ def test_independent_faults_are_told_together_with_suggestions(tmp_path: Path) -
         ("services: {a: {image: i, depends_on: {b: {}}}}", "`condition` is missing"),
         ("services: {a: {image: i, volumes: [{source: x}]}}", "`type` is missing"),
         ("services: {a b: {image: i}}", "services.a b: a name has only letters, digits and `._-`"),
+        ('services: {"a\\n": {image: i}}', "a name has only letters, digits and `._-`"),
         ("services: {a: {image: i, container_name: x}}", "must be a name of letters"),
         ("services: {a: {image: i, oom_score_adj: 5000}}", "must be an integer from -1000 to 1000"),
         ("services: {a: {image: i, group_add: [x, y, x]}}", "`x` is given twice, first in line 1"),

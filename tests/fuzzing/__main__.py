@@ -1,0 +1,131 @@
+"""`python -m tests.fuzzing --minutes 60`: spoiled projects until the time is over.
+
+Each batch runs in a process of its own with little memory and a time limit for each project, so
+that a traceback, a hang and a bomb are all found and the next batch goes on.  What was found lies
+in artifacts/fuzzing, one directory for each; the exit status is 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from tests.fuzzing import mutation, targets
+from tests.source_tree import ROOT
+
+BATCH = 200
+SECONDS = 20.0
+"""For one project; the slowest take a second on a busy machine."""
+MEMORY = 1 << 30
+"""Address space that a batch may use beyond what it begins with."""
+FOUND = ROOT / "artifacts" / "fuzzing"
+
+
+class Hang(BaseException):
+    """A project took too long; no `except Exception` may hide it."""
+
+
+def _alarm(number: int, frame: object) -> None:
+    raise Hang
+
+
+def run_batch(seed: int, projects: list[mutation.Files], count: int) -> list[str]:
+    """What goes wrong with the projects of a seed, as text."""
+    chance = random.Random(seed)
+    wrong = []
+    for number in range(count):
+        files = mutation.spoiled(chance, projects)
+        problem = attempt(files)
+        if problem:
+            wrong.append(f"seed {seed}, project {number}: {problem}")
+            _keep(files, f"{seed}-{number}", problem)
+    return wrong
+
+
+def attempt(files: mutation.Files, *, seconds: float = SECONDS) -> str | None:
+    """What is wrong with how a project is read, or None."""
+    before = signal.signal(signal.SIGALRM, _alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    directory = Path(tempfile.mkdtemp(prefix="fuzz"))
+    try:
+        targets.exercise(files, directory)
+    except Hang:
+        return f"takes longer than {seconds} seconds\n{traceback.format_exc(limit=-3)}"
+    except Exception:
+        return traceback.format_exc()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        shutil.rmtree(directory, ignore_errors=True)
+    return None
+
+
+def _keep(files: mutation.Files, name: str, problem: str) -> None:
+    directory = FOUND / name
+    directory.mkdir(parents=True, exist_ok=True)
+    targets.lay(files, directory)
+    (directory / "problem.txt").write_text(problem, errors="replace")
+
+
+def _limited() -> None:
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+
+
+def fork_batch(seed: int, projects: list[mutation.Files], count: int) -> bool:
+    """Runs a batch in a process of its own; whether all was well."""
+    pid = os.fork()
+    if pid == 0:
+        status = 2
+        try:
+            _limited()
+            wrong = run_batch(seed, projects, count)
+            for text in wrong:
+                sys.stderr.write(f"{text}\n")
+            status = 1 if wrong else 0
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    with open(os.pidfd_open(pid), "rb", buffering=0) as ended:
+        if not select.select([ended], [], [], count * SECONDS / 4 + 2 * SECONDS)[0]:
+            os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if status not in (0, 256):
+        sys.stderr.write(f"seed {seed}: the batch ended with wait status {status}\n")
+    return status == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzzing", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, help="one batch, in this process")
+    options = parser.parse_args()
+    projects = mutation.corpus()
+    if options.seed is not None:
+        wrong = run_batch(options.seed, projects, BATCH)
+        sys.stdout.write("\n".join(wrong) + "\n")
+        return 1 if wrong else 0
+    end = time.monotonic() + options.minutes * 60
+    first = seed = time.time_ns() // 1_000_000
+    failed = 0
+    while time.monotonic() < end:
+        failed += not fork_batch(seed, projects, BATCH)
+        seed += 1
+    sys.stdout.write(f"{(seed - first) * BATCH} spoiled projects from seed {first}, "
+                     f"{failed} batches in which something went wrong\n")  # fmt: skip
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
