@@ -28,7 +28,7 @@ _UNSEEN = {
     "Port": frozenset({"name", "mode", "app_protocol"}),
 }
 """Fields of parts that no container sees: what is done before one is made, and metadata."""
-_ZERO_COUNTS = frozenset({"init", "command", "entrypoint"})
+_ZERO_COUNTS = frozenset({"init", "command", "entrypoint", "mem_swappiness"})
 """Fields where 0, false or empty is another thing than nothing at all."""
 _UNORDERED = frozenset({"cap_add", "cap_drop", "group_add", "expose"})
 
