@@ -21,7 +21,8 @@ PAIR = """
 services:
   job:
     image: pcompose/host
-    command: sh -c 'trap "exit 3" TERM; sleep infinity & wait'
+    command: sh -c 'trap "exit 3" TERM; touch /up; sleep infinity & wait'
+    healthcheck: {test: ["CMD", "test", "-e", "/up"]}
     labels: {team: a}
   web:
     image: pcompose/host
@@ -50,7 +51,7 @@ def test_events_are_told_as_they_happen_and_later_again(stack: Stack) -> None:
     def of(service: str) -> list[str]:
         return [event["action"] for event in told if event["service"] == service]
 
-    assert of("job") == ["create", "start", "kill", "die", "stop"]
+    assert of("job") == ["create", "start", "health_status: healthy", "kill", "die", "stop"]
     web = of("web")
     assert web[:2] == ["create", "start"]
     assert sorted(web[2:6]) == sorted(

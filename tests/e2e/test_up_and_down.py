@@ -132,16 +132,16 @@ def test_named_services_bring_their_dependencies_unless_told_not_to(stack: Stack
 
 
 def test_down_needs_no_file_and_stops_dependents_first(stack: Stack) -> None:
-    script = "trap 'date +%s%N; exit' TERM; while :; do sleep 0.05; done"
+    script = "trap 'date +%s%N; exit' TERM; echo up; while :; do sleep 0.05; done"
     service = f"\n    image: pcompose/host\n    command: [sh, -c, \"{script}\"]\n"
     stack.write(
         f"services:\n  web:{service}    depends_on: [api]\n  api:{service}    depends_on: [db]\n"
         f"  db:{service}"
     )
     stack("-p", stack.name, "up", "-d")
-    eventually(lambda: len(stack.ps()) == 3)
+    eventually(lambda: len(stack.logs()) == 3)
     stack("-p", stack.name, "stop")
-    stamps = dict(line.split("|") for line in stack.logs())
+    stamps = dict(line.split("|") for line in stack.logs("--tail", "1"))
     times = {name.strip(): int(stamp) for name, stamp in stamps.items()}
     assert times["web-1"] < times["api-1"] < times["db-1"]
     (stack.directory / "compose.yaml").unlink()

@@ -230,6 +230,14 @@ class Ground:
         return [line.text for line in logs.read_log(
             self.layout.container_log(self.project, spec.id))]
 
+    def until_said(self, spec: ContainerSpec, line: str) -> None:
+        """Wait until the container has written the line; a program may need a while to begin."""
+        deadline = time.monotonic() + PATIENCE
+        while line not in self.log(spec):
+            assert self.ran(spec)
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def lock(self) -> int:
         """The project lock, as a command holds it; waits for it."""
         return store.project_lock(self.layout, self.project, command="test", wait=True).fd

@@ -33,8 +33,10 @@ def test_a_container_outlives_its_supervisor(ground: Ground) -> None:
 
 
 def test_a_container_outlives_its_keeper(ground: Ground) -> None:
-    web = ground.spec("web", "trap 'echo last; exit 6' TERM; while :; do sleep 1000 & wait; done")
+    script = "trap 'echo last; exit 6' TERM; echo first; while :; do sleep 1000 & wait; done"
+    web = ground.spec("web", script)
     ground.up(web)
+    ground.until_said(web, "first")
     before = ground.info()
     ground.kill(before["keeper_pid"])
     assert ground.ran(web)
@@ -42,7 +44,7 @@ def test_a_container_outlives_its_keeper(ground: Ground) -> None:
     assert ground.info()["keeper_pid"] != before["keeper_pid"]
     status = ground.status(web)
     assert (status.state, status.exit_code) == ("exited", 6)
-    assert ground.log(web) == ["last"]
+    assert ground.log(web) == ["first", "last"]
 
 
 def test_a_container_outlives_both(ground: Ground) -> None:

@@ -91,8 +91,7 @@ def test_a_signal_pid_1_fetches_with_sigwait_is_waited_for(ground: Ground) -> No
     )
     web = ground.spec("web", "", argv=("/usr/bin/python3", "-c", script), stop_grace_period=30.0)
     ground.up(web)
-    while ground.log(web) != ["ready"]:
-        assert ground.ran(web)
+    ground.until_said(web, "ready")
     ground.stop(web)
     assert ground.status(web).exit_code == 4
 
@@ -100,6 +99,7 @@ def test_a_signal_pid_1_fetches_with_sigwait_is_waited_for(ground: Ground) -> No
 def test_a_signal_pid_1_handles_is_waited_for(ground: Ground) -> None:
     web = ground.spec("web", TRAPPING, stop_grace_period=30.0)
     ground.up(web)
+    ground.until_said(web, "ready")
     ground.stop(web)
     status = ground.status(web)
     assert (status.state, status.exit_code, status.stopped_by_user) == ("exited", 3, True)
@@ -118,6 +118,7 @@ def test_watchers_see_docker_s_order_of_events(ground: Ground) -> None:
     watch = ground.watch()
     web = ground.spec("web", TRAPPING)
     ground.up(web)
+    ground.until_said(web, "ready")
     ground.stop(web)
     ground.execute(protocol.RemoveContainer(number=1, container=web.id))
     assert watch.actions("destroy") == ["create", "start", "kill", "die", "stop", "destroy"]
