@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+FUZZ_MINUTES ?= 3
 
 .PHONY: help setup demo test quick fuzz lint docs bench clean
 
@@ -10,7 +11,7 @@ help:
 	@echo "make demo   bring the quickstart stack up, show it answering, take it down"
 	@echo "make test   every test, those of the kernel and of whole stacks included (root)"
 	@echo "make quick  the tests that need no root and no kernel objects"
-	@echo "make fuzz   the property tests with other and many more examples; takes long"
+	@echo "make fuzz   the property tests with many more examples, then spoiled projects; takes long"
 	@echo "make lint   ruff and mypy --strict"
 	@echo "make docs   write docs/compose-reference.md anew from the code's tables"
 	@echo "make bench  measure against docker compose, podman-compose, runc, crun where installed"
@@ -41,6 +42,7 @@ quick: setup
 
 fuzz: setup
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m 'not kernel and not e2e'
+	@$(BIN)/python -m tests.fuzzing --minutes $(FUZZ_MINUTES)
 
 lint: setup
 	@$(BIN)/ruff check .

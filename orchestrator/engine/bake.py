@@ -17,7 +17,7 @@ Json = dict[str, Any]  # JSON has no narrower type
 def bake(workspace: Workspace, services: Sequence[str]) -> Json:
     """Groups and targets, those of the named services or of all."""
     project = workspace.runnable
-    selected = select(project, services, with_dependencies=not services)
+    selected = select(project, services, with_dependencies=False)
     built = {name: s for name, s in selected.services.items() if s.build is not None}
     return {
         "group": {"default": {"targets": sorted(built)}},

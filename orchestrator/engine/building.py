@@ -58,7 +58,7 @@ def build(
         if name not in project.services and name not in project.disabled:
             raise UsageError(f"no such service: {name}",
                              hint="declared are: " + ", ".join(sorted(project.services)))
-    selected = select(project, services, with_dependencies=with_dependencies or not services)
+    selected = select(project, services, with_dependencies=with_dependencies)
     chosen = [name for name, s in selected.services.items() if s.build is not None]
     everything = replace(project, services={**project.services, **selected.services})
     return _build(workspace, everything, chosen, options, sink=sink)

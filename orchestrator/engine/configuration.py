@@ -60,7 +60,9 @@ class Configuration:
         """What is shown; without interpolation it is the tree alone, and nothing is chosen."""
         project = self._loaded
         if "interpolation" not in self._view.skip:
-            project = select(project, self._view.services, with_dependencies=True)
+            fits = "consistency" not in self._view.skip
+            project = select(project, self._view.services,
+                             with_dependencies=fits or bool(self._view.services))  # fmt: skip
         if self._view.pinned:
             from orchestrator.engine import pinning
 

@@ -6,6 +6,8 @@ command lines and pairs stay as written: `decode` reads those at the end.
 
 from __future__ import annotations
 
+import re
+
 from orchestrator.spec import fields, masks, mounts, ports, shapes, values
 from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report
@@ -147,8 +149,8 @@ def _ssh(node: Node) -> Node:
     found = shapes.listed(node)
     if isinstance(found.value, list):
         found = found.copy([
-            item.copy(item.value.replace(": ", "=", 1)) if isinstance(item.value, str) else item
-            for item in found.value
+            item.copy(re.sub("^([^=]*?): ", r"\1=", item.value))
+            if isinstance(item.value, str) else item for item in found.value
         ])  # fmt: skip
     found = shapes.pairs(found)
     return found.copy({

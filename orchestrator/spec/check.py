@@ -65,14 +65,8 @@ def _dependencies(project: Project, root: Node) -> Iterator[Finding]:
     known = {**project.services, **project.disabled}
     for name, service in project.services.items():
         for other, dependency in service.depends_on.items():
-            if not dependency.required or other in project.services:
-                continue
-            path: Path = ("services", name, "depends_on", other)
-            if other in project.disabled:
-                profiles = ", ".join(project.disabled[other].profiles)
-                hint = f"add --profile {project.disabled[other].profiles[0]}, or `required: false`"
-                yield path, f"needs {other}, which is only in profile {profiles}", hint
-            else:
+            if dependency.required and other not in known:
+                path: Path = ("services", name, "depends_on", other)
                 yield path, f"no service is called {other}", _near(other, known)
 
 

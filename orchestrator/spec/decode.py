@@ -84,7 +84,17 @@ def _index(node: Node, name: str) -> str | int:
 
 
 def _labels(node: Node) -> Node:
-    return _without_nulls(shapes.pairs(node))
+    return _without_nulls(_pairs(node))
+
+
+def _pairs(node: Node) -> Node:
+    """An item of a list that is empty, as one of `${NOTHING}` is, says nothing."""
+    found = shapes.pairs(node)
+    if "" not in found.entries:
+        return found
+    if found.entries[""].value:
+        raise Misread([((_index(node, ""),), "a name is missing before `=`")])
+    return found.copy({name: child for name, child in found.entries.items() if name})
 
 
 def _options(node: Node) -> Node:
@@ -178,7 +188,7 @@ _HEALTH: Rules = {
     **dict.fromkeys(("interval", "timeout", "start_period", "start_interval"), _duration),
 }  # fmt: skip
 _BUILD: Rules = {
-    "args": shapes.pairs, "labels": _labels, "secrets": _grants, "extra_hosts": _hosts,
+    "args": _pairs, "labels": _labels, "secrets": _grants, "extra_hosts": _hosts,
     "shm_size": _size, "no_cache_filter": shapes.listed,
     **dict.fromkeys(("no_cache", "pull", "privileged"), _truth),
 }  # fmt: skip

@@ -59,12 +59,19 @@ def parse_raw(text: str, *, lookup: template.Lookup) -> list[Entry]:
         name, equals, value = line.lstrip().partition("=")
         if not name or name.startswith("#"):
             if equals and not name:
-                raise DotenvError(number, "no variable name before `=`")
+                raise DotenvError(number, "no variable name before the value")
             continue
         if any(character.isspace() for character in name):
             raise DotenvError(number, f"variable {name!r} contains a blank")
+        _check(value, number)
         entries.append(Entry(name, value if equals else lookup(name), number))
     return entries
+
+
+def _check(value: str, line: int) -> None:
+    """DotenvError where the kernel could not hand the value over."""
+    if "\0" in value:
+        raise DotenvError(line, "a value cannot contain a NUL character")
 
 
 def _lines(text: str) -> str:
@@ -91,6 +98,7 @@ class _Parser:
             value = self._given(name) if inherited else self._value()
             if value is not None:
                 self._known[name] = value
+                _check(value, line)
             found.append(Entry(name, value, line))
         return found
 
@@ -136,6 +144,8 @@ class _Parser:
 
     def _checked(self, written: str) -> str:
         name = written.strip(_BLANK)
+        if not name:
+            raise DotenvError(self._line, "no variable name before the value")
         if " " in name:
             raise DotenvError(self._line, f"variable name {name!r} contains a blank")
         return name

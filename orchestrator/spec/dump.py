@@ -16,6 +16,9 @@ _OLD_BOOLEANS = frozenset(
     for lower in ("y", "n", "yes", "no", "on", "off")
     for word in (lower, lower.capitalize(), lower.upper())
 )
+LONGEST_KEY = 128
+"""Characters of a key that needs no `?` before it; a parser looks no farther than 1024 for the
+colon, and the reference's emitter stops here."""
 _SEXAGESIMAL = r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
 
 
@@ -95,7 +98,11 @@ def natural(key: str) -> tuple[tuple[int, int, str], ...]:
 def _mapping(data: dict[str, Any], indent: str, lines: list[str]) -> None:
     entries = data.items()
     for key, value in sorted(entries, key=_by_key) if isinstance(data, Keyed) else entries:
-        _entry(f"{indent}{_scalar(key, indent)}:", value, indent, lines)
+        written = _scalar(key, indent)
+        if len(written) > LONGEST_KEY or "\n" in written:
+            lines.append(f"{indent}? {written}")
+            written = ""
+        _entry(f"{indent}{written}:", value, indent, lines)
 
 
 def _by_key(entry: tuple[str, Any]) -> tuple[tuple[int, int, str], ...]:

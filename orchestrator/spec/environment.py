@@ -57,8 +57,7 @@ def _with_env_files(
     own = {key: str(c.value) for key, c in given.entries.items() if c.value is not None}
     found: dict[str, Node] = {}
     for index, item in enumerate(files.items):
-        path = f"services.{name}.env_file.{index}"
-        _read_env_file(item, path, {**own, **variables}, found, report)
+        _read_env_file(item, (name, index), {**own, **variables}, found, report)
     _win(given, found, "`environment` wins over env_file")
     return _replaced(service, "env_file", "environment", given.copy(found))
 
@@ -78,8 +77,11 @@ def _replaced(service: Node, gone: str, key: str, node: Node) -> Node:
 
 
 def _read_env_file(
-    item: Node, where: str, known: Mapping[str, str], found: dict[str, Node], report: Report
-) -> None:
+    item: Node, at: tuple[str, int], known: Mapping[str, str], found: dict[str, Node],
+    report: Report,
+) -> None:  # fmt: skip
+    service, index = at
+    where = f"services.{service}.env_file.{index}"
     path = str(item.entries["path"].value)
     required = item.get("required")
     form = item.get("format")
@@ -98,7 +100,14 @@ def _read_env_file(
         )
 
     hint = "`required: false` lets it be missing"
-    _read(item, path, where, parse, found, report, missing="no such env file", hint=hint)
+    read = _read(item, path, where, parse, found, report, missing="no such env file", hint=hint)
+    for name in read:
+        if name in report.unset:
+            report.warn(
+                f"{report.place(report.unset[name])}: {name} is not set here: "
+                f"{report.shown(path)} of services.{service} is for the container alone; set it in "
+                ".env, with --env-file or in the shell"
+            )
 
 
 def _with_label_files(name: str, service: Node, report: Report) -> Node:
@@ -123,21 +132,23 @@ def _with_label_files(name: str, service: Node, report: Report) -> Node:
 def _read(
     item: Node, path: str, where: str, parse: Callable[[str], list[dotenv.Entry]],
     found: dict[str, Node], report: Report, *, missing: str, hint: str | None,
-) -> None:  # fmt: skip
+) -> list[str]:  # fmt: skip
+    """The names of the variables that have a value there."""
     try:
         entries = parse(inputs.read_text(path, missing=missing))
     except SpecError as exc:
         report.add(item, f"{where}: {exc.message}", hint=hint)
-        return
+        return []
     except dotenv.DotenvError as exc:
         report.add(Node(None, path, exc.line, 1), exc.message)
-        return
+        return []
     for entry in entries:
         if entry.value is not None:
             node = Node(entry.value, path, entry.line, 1)
             node = report.trace.entry(node) if report.trace else node
             earlier = found.get(entry.name)
             found[entry.name] = node.over(earlier) if earlier else node
+    return [entry.name for entry in entries if entry.value is not None]
 
 
 def _unset(name: str, report: Report) -> None:

@@ -166,7 +166,7 @@ def with_env_files(paths: list[str], environ: Mapping[str, str], *, root: str) -
     SpecError, with files named relative to `root`."""
     found: dict[str, str] = {}
     for path in paths:
-        found.update(_read(path, {**found, **environ}, shown=path.removeprefix(f"{root}/")))
+        found.update(_read(path, environ, found, shown=path.removeprefix(f"{root}/")))
     return {**found, **environ}
 
 
@@ -174,12 +174,14 @@ def _is_true(text: str) -> bool:
     return text.lower() in ("1", "t", "true")
 
 
-def _read(path: str, known: Mapping[str, str], *, shown: str) -> dict[str, str]:
+def _read(
+    path: str, environ: Mapping[str, str], before: Mapping[str, str], *, shown: str
+) -> dict[str, str]:
     if path == os.devnull:
         return {}
     text = read_text(path, missing="couldn't find env file")
     try:
-        entries = dotenv.parse(text, lookup=known.get)
+        entries = dotenv.parse(text, lookup=environ.get, before=before)
     except dotenv.DotenvError as exc:
         raise SpecError(exc.message, where=f"{shown}:{exc.line}:1") from exc
     return {entry.name: entry.value for entry in entries if entry.value is not None}

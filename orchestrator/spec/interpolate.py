@@ -55,8 +55,14 @@ def _substituted(
     node: Node, text: str, path: Path, lookup: template.Lookup, missing: Callable[[str], None],
     report: Report,
 ) -> str:  # fmt: skip
+    def known(name: str) -> str | None:
+        value = lookup(name)
+        if value is None:
+            report.unset.setdefault(name, node)
+        return value
+
     try:
-        return template.substitute(text, lookup, missing=missing)
+        return template.substitute(text, known, missing=missing)
     except template.RequiredError as exc:
         said = f": {exc.message}" if exc.message else ""
         hint = f"set it in the environment or in .env: {exc.name}=…"

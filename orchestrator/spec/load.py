@@ -115,6 +115,7 @@ def _with_files(
     changed: dict[str, Node] = {}
     for name, node in services.entries.items():
         own = Report(working_dir, trace=report.trace)
+        own.unset = report.unset
         changed[name] = environment.merge_files(name, node, variables, own)
         if own.problems:
             incomplete[name] = tuple(own.problems)

@@ -8,6 +8,7 @@ may be there only once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from orchestrator.spec import shapes
@@ -80,9 +81,9 @@ class _Merge:
         one, two = shapes.hosts(base), shapes.hosts(other)
         if not isinstance(one.value, list) or not isinstance(two.value, list):
             return other
-        known = {item.value for item in one.value if isinstance(item.value, str)}
-        added = [item for item in two.value if not _is_one_of(item, known)]
-        return two.copy(one.value + added)
+        said = {_host(item) for item in two.value}
+        kept = [item for item in one.value if _host(item) not in said]
+        return two.copy(kept + two.value)
 
     def dependencies(self, base: Node, other: Node, path: Path) -> Node:
         return self.joined(shapes.dependencies(base), shapes.dependencies(other), path)
@@ -115,8 +116,9 @@ class _Merge:
         return other.copy(list(found.values()) or None)
 
 
-def _is_one_of(item: Node, known: set[str]) -> bool:
-    return isinstance(item.value, str) and item.value in known
+def _host(item: Node) -> str:
+    """What stands before the address of an entry of `extra_hosts`."""
+    return re.split("[=:]", str(item.value), maxsplit=1)[0]
 
 
 def _subnet(node: Node) -> object:

@@ -27,6 +27,8 @@ class Report:
         self._root = root.rstrip("/") + "/"
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self.unset: dict[str, Node] = {}
+        """Variables that a template asks for and that have no value, with the first such place."""
         self.trace = trace
 
     def place(self, node: Node | None) -> str:

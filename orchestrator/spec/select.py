@@ -29,15 +29,18 @@ def select(
     """The project reduced to the named services (none named: all enabled ones).
 
     A named service enables its profiles.  With dependencies, everything they need comes along,
-    optional ones where they are enabled.  Networks, volumes, secrets, configs and models nobody
-    uses are left out.  Raises SpecError for a service that does not exist, and for one whose env or
-    label file is wrong or whose container's name is taken, unless `complete` is False: who only
-    lists names needs neither.
+    optional ones where they are enabled; without, it does not matter whether they could.  Networks,
+    volumes, secrets, configs and models nobody uses are left out.  Raises SpecError for a service
+    that does not exist or needs one that is not enabled, and for one whose env or label file is
+    wrong or whose container's name is taken, unless `complete` is False: who only lists names needs
+    neither.
     """
     wanted = list(services)
-    if complete and not wanted:
-        _complete(project, project.services)
     if not wanted:
+        if complete:
+            _complete(project, project.services)
+        if with_dependencies:
+            _closure(project, list(project.services))
         return _trimmed(project)
     project = _with_profiles_of(project, wanted)
     names = _matching(project, wanted)
@@ -105,15 +108,28 @@ def _complete(project: Project, names: Iterable[str]) -> None:
 
 
 def _closure(project: Project, names: list[str]) -> list[str]:
-    found = list(dict.fromkeys(names))
-    for name in found:  # grows while it is walked
+    found = dict.fromkeys(names)
+    waiting = list(found)
+    problems: list[Problem] = []
+    for name in waiting:  # grows while it is walked
         for other, dependency in project.services[name].depends_on.items():
-            if other in found:
-                continue
-            if other in project.services or dependency.required:
+            if other in project.disabled and dependency.required:
+                problems.append(_out_of_reach(project, name, other))
+            elif (other in project.services or dependency.required) and other not in found:
                 _demand(project, other)
-                found.append(other)
-    return found
+                found[other] = None
+                waiting.append(other)
+    if problems:
+        raise SpecError("", problems=tuple(problems))
+    return waiting
+
+
+def _out_of_reach(project: Project, name: str, other: str) -> Problem:
+    path = ("services", name, "depends_on", other)
+    profiles = project.disabled[other].profiles
+    text = f"{'.'.join(path)}: needs {other}, which is only in profile {', '.join(profiles)}"
+    hint = f"add --profile {profiles[0]}, or `required: false`"
+    return project.where(*path, column=True), text, hint
 
 
 def _trimmed(project: Project) -> Project:

@@ -20,6 +20,11 @@ from tests.fuzzing.mutation import Files
 ENVIRON = {"HOME": "/home/fuzz", "A": "1", "COMPOSE_PROFILES": "p"}
 
 
+LARGEST = 1 << 20
+"""Characters of what `config` prints that are read back; more, aliases written out, may be beyond
+what is read at all."""
+
+
 class Wrong(Exception):
     """Something came out that must not."""
 
@@ -58,12 +63,12 @@ def _chosen(files: Files) -> tuple[str, ...]:
 
 
 def _variables(text: str) -> None:
-    try:
-        dotenv.parse(text, lookup=ENVIRON.get)
-    except dotenv.DotenvError as exc:
-        if exc.line < 1 or not exc.message:
-            raise Wrong("an error of a .env file without a place") from exc
-    dotenv.parse_raw(text, lookup=ENVIRON.get)
+    for parse in (dotenv.parse, dotenv.parse_raw):
+        try:
+            parse(text, lookup=ENVIRON.get)
+        except dotenv.DotenvError as exc:
+            if exc.line < 1 or not exc.message:
+                raise Wrong("an error of a .env file without a place") from exc
     try:
         template.substitute(text, ENVIRON.get, missing=lambda name: None)
     except (template.TemplateError, template.RequiredError):
@@ -78,7 +83,11 @@ def _told(exc: PcomposeError) -> None:
 
 
 def _reads_back(project: Project, text: str, directory: Path) -> None:
-    """`config | config -f -` is a fixed point, in text and in hash."""
+    """`config | config -f -` is a fixed point, in text and in hash; but for `build: ''`, which the
+    reference prints as a build without a context, and that reads as one of the directory."""
+    builds = [s.build for s in project.services.values() if s.build is not None]
+    if len(text) > LARGEST or not all(build.context for build in builds):
+        return
     again = read_back(text, directory)
     if dump.to_yaml(again) != text or as_json(again) != as_json(project):
         raise Wrong("what `config` prints does not read back as the same")

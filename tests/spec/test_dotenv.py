@@ -50,7 +50,8 @@ def test_a_name_alone_is_inherited() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("A B=1", 1), ("\nA$=1", 2), ('X=1\nA="abc', 2), ("A=${H", 1), ("A=${N:?m}", 1),
+    [("A B=1", 1), ("\n=1", 2), ("A=1\n : b", 2), ("A=1\nB=\"\\0\"", 2),
+     ("\nA$=1", 2), ('X=1\nA="abc', 2), ("A=${H", 1), ("A=${N:?m}", 1),
      ('A="a""b"', 1)],
 )  # fmt: skip
 def test_a_line_that_cannot_be_read(text: str, line: int) -> None:
@@ -65,7 +66,7 @@ def test_raw_files_are_taken_as_they_are() -> None:
     assert found == {"A": "'q'", "B": '"d"', "C": "$A # c", "D": "x", "H": "host"}
 
 
-@given(st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"])))
+@given(st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"])))
 def test_what_is_quoted_comes_back(value: str) -> None:
     quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     assert read(f'A="{quoted}"\nB=1\n') == {"A": value, "B": "1"}

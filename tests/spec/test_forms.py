@@ -245,3 +245,18 @@ def test_a_value_that_cannot_be_read_is_told_with_its_place(
     error = refused(tmp_path, f"services:\n  s:\n    image: i\n    {lines}\n")
     assert any(words in message for _, message, _ in error.problems)
     assert all(where.startswith("compose.yaml:4:") for where, _, _ in error.problems)
+
+
+def test_an_empty_item_of_a_list_of_pairs_says_nothing(tmp_path: Path) -> None:
+    lines = "labels: ['${NO}', a=1]\nbuild: {context: ., args: ['', b=2], labels: ['']}"
+    found = service(tmp_path, lines)
+    assert found.build is not None
+    assert (found.labels, found.build.args, found.build.labels) == ({"a": "1"}, {"b": "2"}, {})
+    error = refused(tmp_path, "services: {s: {image: i, labels: [a=1, '=x']}}")
+    assert error.problems[0][0] == "compose.yaml:1:40"
+
+
+def test_an_ssh_key_may_lie_at_a_path_with_a_colon(tmp_path: Path) -> None:
+    found = service(tmp_path, "build: {context: ., ssh: ['a=/x: y', 'b: /z', default]}").build
+    assert found is not None
+    assert found.ssh == {"a": "/x: y", "b": "/z", "default": None}

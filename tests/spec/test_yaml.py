@@ -129,7 +129,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
             raise
 
 
-KEYS = st.text("abAB019_-. #:'\"{}[]$é", min_size=1, max_size=8)
+KEYS = st.text("abAB019_-. #:'\"{}[]$é\n", min_size=1, max_size=8) | st.just("long " * 300)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=30)
 TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3)
                      | st.dictionaries(KEYS, inner, max_size=3), max_leaves=12)  # fmt: skip
