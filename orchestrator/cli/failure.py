@@ -33,10 +33,20 @@ def _as_json(error: PcomposeError) -> str:
         data["hint"] = error.hint
     if isinstance(error, SpecError):
         data["problems"] = [
-            {"where": where, "message": message, "hint": hint}
+            {**_place(where), "message": message, "hint": hint, "severity": "error"}
             for where, message, hint in error.problems
         ]
     return json.dumps(data, separators=(",", ":")) + "\n"
+
+
+def _place(where: str) -> dict[str, object]:
+    """`file:line:col` as an editor wants it; lines and columns count from 1, null: not known."""
+    found = _PLACE.fullmatch(where)
+    if found is None:
+        return {"file": where or None, "line": None, "column": None}
+    column = found["column"]
+    return {"file": found["file"], "line": int(found["line"]),
+            "column": int(column) if column else None}  # fmt: skip
 
 
 def _problem(where: str, message: str, hint: str | None, *, style: Style) -> str:

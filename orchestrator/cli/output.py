@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
 from orchestrator.cli import terminal
@@ -73,6 +73,7 @@ class Output:
 
     def __init__(self, *, stdout: TextIO | None = None, stderr: TextIO | None = None,
                  style: Style = PLAIN) -> None:  # fmt: skip
+        self._fails_as_json = False
         self.stdout = sys.stdout if stdout is None else stdout
         self.stderr = sys.stderr if stderr is None else stderr
         self.style = style
@@ -133,10 +134,15 @@ class Output:
             return progress.Quiet(self.warn)
         return progress.Plain(self._status_stream(), self.warn)
 
+    def fail_as_json(self) -> None:
+        """From here on an error is one line of JSON: for editors."""
+        self._fails_as_json = True
+
     def error(self, error: PcomposeError) -> None:
         """The error as the last thing a command says."""
         from orchestrator.cli.failure import describe
 
         self.stdout.flush()
-        self.stderr.write(describe(error, style=self.style))
+        style = replace(self.style, mode="json") if self._fails_as_json else self.style
+        self.stderr.write(describe(error, style=style))
         self.stderr.flush()

@@ -144,6 +144,28 @@ class Configuration:
         found = inputs.gather(self._workspace.load_options).environment
         return dict(sorted({**found, "COMPOSE_PROJECT_NAME": self._loaded.name}.items()))
 
+    def explanation(self, path: str, format: str) -> str:
+        """Why the value at a dotted path is what it is, as text or `json`.  UsageError where the
+        files say nothing there."""
+        import json
+        from dataclasses import asdict
+
+        from orchestrator.spec import explained
+        from orchestrator.spec.provenance import Trace
+        from orchestrator.spec.report import Report
+
+        trace = Trace()
+        options = replace(self._workspace.load_options, trace=trace, skip=self._view.skip)
+        project = load(options)
+        assert project.tree is not None
+        sources = explained.Sources(trace=trace, environ=options.environ,
+                                    shown=Report(project.reading_dir).shown)  # fmt: skip
+        found = explained.explain(project.tree, path, sources,
+                                  printed=json.loads(self.text("json")))  # fmt: skip
+        if format == "json":
+            return dump.data_text(asdict(found), as_json=True)
+        return explained.text(found)
+
     def variables(self) -> dict[str, Variable]:
         """The variables that templates in the files use, by name."""
         from orchestrator.spec.report import Report
@@ -151,7 +173,7 @@ class Configuration:
 
         skip: frozenset[Phase] = self._view.skip | {"interpolation"}
         project = self._load(skip)
-        report = Report(project.working_dir)
+        report = Report(project.reading_dir)
         found = variables(project.tree, report) if project.tree else {}
         report.check()
         return found

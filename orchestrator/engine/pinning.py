@@ -26,7 +26,7 @@ def pinned(layout: Layout, project: Project) -> Project:
     services = tree.get("services") if tree else None
     if tree is None or services is None:
         return project
-    store, report = open_store(layout), Report(project.working_dir)
+    store, report = open_store(layout), Report(project.reading_dir)
     shown = project.services or services.entries  # uninterpolated, there are no services
     changed = {
         name: _service(node, store, report) if name in shown else node

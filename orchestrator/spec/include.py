@@ -168,7 +168,8 @@ def _variables(entry: _Entry, directory: str, scope: Scope) -> dict[str, str] | 
         files = [_joined(scope.search_dir, str(n.value)) for n in entry.env_files
                  if n.value != os.devnull]  # fmt: skip
     try:
-        return inputs.with_env_files(files, scope.variables, root=scope.working_dir)
+        return inputs.with_env_files(files, scope.variables, root=scope.report.root,
+                                     trace=scope.report.trace)  # fmt: skip
     except SpecError as exc:
         if exc.problems[0][0]:
             raise

@@ -61,6 +61,8 @@ class Inputs:
 
     files: tuple[str, ...]
     working_dir: str
+    cwd: str
+    """Absolute."""
     environment: dict[str, str]
     """The variables templates see; the process environment wins over env files."""
     env_files: tuple[str, ...]
@@ -82,7 +84,7 @@ def gather(options: LoadOptions) -> Inputs:
         environment, _ = _environment(options, environ, working_dir, cwd)
     environment, env_files = _environment(options, environ, working_dir, cwd)
     return Inputs(
-        files=tuple(files), working_dir=working_dir, environment=environment,
+        files=tuple(files), working_dir=working_dir, cwd=cwd, environment=environment,
         env_files=tuple(env_files), profiles=_profiles(options, environment), warnings=warnings,
     )  # fmt: skip
 
@@ -158,15 +160,21 @@ def _environment(
     if not paths and not _is_true(environ.get("COMPOSE_DISABLE_ENV_FILE", "")):
         default = os.path.join(working_dir, ".env")
         paths = [default] if os.path.exists(default) else []
-    return with_env_files(paths, environ, root=working_dir), paths if wanted else []
+    found = with_env_files(paths, environ, root=cwd, trace=options.trace)
+    return found, paths if wanted else []
 
 
-def with_env_files(paths: list[str], environ: Mapping[str, str], *, root: str) -> dict[str, str]:
+def with_env_files(
+    paths: list[str], environ: Mapping[str, str], *, root: str, trace: Trace | None = None
+) -> dict[str, str]:
     """The variables of `environ` over those of the files, of which a later one wins.  Raises
     SpecError, with files named relative to `root`."""
     found: dict[str, str] = {}
     for path in paths:
-        found.update(_read(path, environ, found, shown=path.removeprefix(f"{root}/")))
+        entries = _read(path, environ, found, shown=path.removeprefix(f"{root}/"))
+        if trace:
+            trace.variables(path, entries)
+        found.update({entry.name: str(entry.value) for entry in entries})
     return {**found, **environ}
 
 
@@ -176,15 +184,16 @@ def _is_true(text: str) -> bool:
 
 def _read(
     path: str, environ: Mapping[str, str], before: Mapping[str, str], *, shown: str
-) -> dict[str, str]:
+) -> list[dotenv.Entry]:
+    """The entries of one file that have a value."""
     if path == os.devnull:
-        return {}
+        return []
     text = read_text(path, missing="couldn't find env file")
     try:
         entries = dotenv.parse(text, lookup=environ.get, before=before)
     except dotenv.DotenvError as exc:
         raise SpecError(exc.message, where=f"{shown}:{exc.line}:1") from exc
-    return {entry.name: entry.value for entry in entries if entry.value is not None}
+    return [entry for entry in entries if entry.value is not None]
 
 
 def read_text(path: str, *, missing: str) -> str:

@@ -32,10 +32,10 @@ def load(options: LoadOptions) -> Project:
     """The project the options describe.
 
     Raises SpecError; independent faults come together in its `problems`, each with
-    `file:line:col` relative to the project's directory.
+    `file:line:col`, files being named as they are seen from `options.cwd`.
     """
     given = inputs.gather(options)
-    report = Report(given.working_dir, trace=options.trace)
+    report = Report(given.cwd, trace=options.trace)
     report.warnings += given.warnings
     sources = Sources(options, report)
     name = _name(options, given, sources)
@@ -52,7 +52,7 @@ def load(options: LoadOptions) -> Project:
         root = defaults.normalise(root, variables)
     if "interpolation" in options.skip:  # text where numbers belong: there is nothing to bind
         return Project(name=name, working_dir=given.working_dir, files=given.files, services={},
-                       tree=root, warnings=tuple(report.warnings))  # fmt: skip
+                       tree=root, seen_from=given.cwd, warnings=tuple(report.warnings))  # fmt: skip
     root = decode.decode(root, report)
     report.check()
     return _project(root, name, given, variables, report, options.skip)
@@ -82,9 +82,7 @@ def _project(
     root: Node, name: str, given: Inputs, variables: Mapping[str, str], report: Report,
     skip: frozenset[inputs.Phase],
 ) -> Project:  # fmt: skip
-    incomplete: dict[str, tuple[Problem, ...]] = {}
-    if "environment" not in skip:
-        root, incomplete = _with_files(root, variables, report, given.working_dir)
+    root, incomplete = _with_files(root, variables, report, is_lax="environment" in skip)
     binder = bind.Binder(root, report, project=name, variables=variables)
     enabled, disabled = select.by_profile(binder.services(), given.profiles)
     networks, volumes, secrets = binder.networks(), binder.volumes(), binder.secrets()
@@ -95,7 +93,7 @@ def _project(
         services=enabled, disabled=disabled, networks=networks, volumes=volumes, secrets=secrets,
         configs=configs, models=models, profiles=given.profiles,
         extensions={key: plain(n) for key, n in root.entries.items() if key.startswith("x-")},
-        marks=NodeMarks(root), tree=root, incomplete=incomplete,
+        marks=NodeMarks(root), tree=root, incomplete=incomplete, seen_from=given.cwd,
     )  # fmt: skip
     if "consistency" not in skip:
         check.check(project, root, report)
@@ -104,20 +102,22 @@ def _project(
 
 
 def _with_files(
-    root: Node, variables: Mapping[str, str], report: Report, working_dir: str
+    root: Node, variables: Mapping[str, str], report: Report, *, is_lax: bool
 ) -> tuple[Node, dict[str, tuple[Problem, ...]]]:
     """Env and label files merged in; what is wrong with those of a service waits until the service
-    is asked for."""
+    is asked for, or, when lax, leaves the service with its files named and not read."""
     services = root.get("services")
     if services is None:
         return root, {}
     incomplete: dict[str, tuple[Problem, ...]] = {}
     changed: dict[str, Node] = {}
     for name, node in services.entries.items():
-        own = Report(working_dir, trace=report.trace)
+        own = Report(report.root, trace=report.trace)
         own.unset = report.unset
         changed[name] = environment.merge_files(name, node, variables, own)
-        if own.problems:
+        if own.problems and is_lax:
+            changed[name] = node
+        elif own.problems:
             incomplete[name] = tuple(own.problems)
         for warning in own.warnings if not own.problems else ():
             report.warn(warning)

@@ -206,6 +206,13 @@ class Project:
     """The canonical tree itself, for `dump`; None for a project that was not loaded."""
     incomplete: Mapping[str, tuple[tuple[str, str, str | None], ...]] = field(default_factory=dict)
     """Disabled services that cannot be used as they are (an env file is missing): the problems."""
+    seen_from: str = field(default="", compare=False)
+    """Messages name files as they are seen from this directory, that of the command."""
+
+    @property
+    def reading_dir(self) -> str:
+        """`seen_from`, or the project's directory where nobody looks."""
+        return self.seen_from or self.working_dir
 
     def mark(self, *path: str | int) -> Mark | None:
         """Where the value at `path` (or its nearest ancestor) was written."""
@@ -213,10 +220,10 @@ class Project:
         return nearest(self.marks, found)
 
     def where(self, *path: str | int, column: bool = False) -> str:
-        """`compose.yaml:14` for messages, with the file's name relative to the working directory;
-        empty where nothing is known."""
+        """`compose.yaml:14` for messages, with the file's name as seen from `reading_dir`; empty
+        where nothing is known."""
         mark = self.mark(*path)
         if mark is None:
             return ""
-        file = mark.file.removeprefix(self.working_dir.rstrip("/") + "/")
+        file = mark.file.removeprefix(self.reading_dir.rstrip("/") + "/")
         return f"{file}:{mark.line}:{mark.column}" if column else f"{file}:{mark.line}"

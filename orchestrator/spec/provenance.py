@@ -7,9 +7,10 @@ ordinary load makes plain nodes, which remember nothing and pay nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from orchestrator.spec.dotenv import Entry
 from orchestrator.spec.node import Node, Value
 from orchestrator.spec.tree import Path
 
@@ -87,6 +88,16 @@ class Trace:
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
+        self._read: dict[tuple[str, str], tuple[str, int]] = {}
+
+    def variables(self, file: str, entries: Iterable[Entry]) -> None:
+        """What a file gave to the variables of templates; called again, a later file wins."""
+        for entry in entries:
+            self._read[entry.name, str(entry.value)] = (file, entry.line)
+
+    def origin(self, name: str, value: str) -> tuple[str, int] | None:
+        """(file, line) that gave the variable this value; None: no file did."""
+        return self._read.get((name, value))
 
     def documents(self, found: list[Node], role: Role) -> list[Node]:
         """The documents of a file as traced trees."""

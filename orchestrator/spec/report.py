@@ -24,7 +24,7 @@ class Report:
     """Problems and warnings of one load; files are named relative to `root`."""
 
     def __init__(self, root: str, *, trace: Trace | None = None) -> None:
-        self._root = root.rstrip("/") + "/"
+        self.root = root
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self.unset: dict[str, Node] = {}
@@ -39,7 +39,7 @@ class Report:
 
     def shown(self, file: str) -> str:
         """The file's name as the reader knows it."""
-        return "<stdin>" if file == "-" else file.removeprefix(self._root)
+        return "<stdin>" if file == "-" else file.removeprefix(self.root.rstrip("/") + "/")
 
     def add(self, node: Node | None, message: str, *, hint: str | None = None) -> None:
         problem = (self.place(node), message, hint)

@@ -16,7 +16,7 @@ def runnable(project: Project, *, lenient: bool) -> Project:
     `lenient`, keys that do not work yet are warnings of the project instead."""
     if project.tree is None:
         return project
-    report = Report(project.working_dir)
+    report = Report(project.reading_dir)
     support.check(project.tree, report)
     found: tuple[str, ...] = ()
     if lenient:

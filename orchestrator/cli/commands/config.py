@@ -19,6 +19,7 @@ COMMAND = Command(
     summary="Check the files and print what they mean",
     flags=(
         switch("environment", "", "Print the variables that the files see"),
+        option("explain", "", "Say why the value at this path is what it is", metavar="path"),
         option("format", "", "yaml or json"),
         option("hash", "", "Print the configuration hash of services, or of all with *"),
         switch("images", "", "Print image names"),
@@ -26,7 +27,7 @@ COMMAND = Command(
         switch("models", "", "Print model names"),
         switch("networks", "", "Print network names"),
         switch("no-consistency", "", "Do not check that the parts fit together"),
-        switch("no-env-resolution", "", "Do not read env_file and label_file"),
+        switch("no-env-resolution", "", "Let env_file and label_file be missing"),
         switch("no-interpolate", "", "Leave variables as they are written"),
         switch("no-normalize", "", "Leave out what follows from the rest"),
         switch("no-path-resolution", "", "Leave paths relative"),
@@ -49,8 +50,10 @@ PHASES = {
 
 
 def run(call: Invocation) -> int:
-    """Print one aspect, or everything."""
+    """Print one aspect, or everything.  With --format json a failure is told as JSON too."""
     args = call.args
+    if args.text("format") == "json":
+        call.out.fail_as_json()
     seen = call.project.configuration(
         services=args.operands, skip=_skipped(call),
         all_resources=call.root.has("all-resources"),
@@ -88,6 +91,9 @@ def _text(seen: Configuration, args: Arguments) -> str:
         "services": seen.services, "volumes": seen.volumes, "networks": seen.networks,
         "models": seen.models,
     }  # fmt: skip
+    path = args.text("explain")
+    if path is not None:
+        return seen.explanation(path, args.text("format") or "text")
     for flag, found in names.items():
         if args.has(flag):
             return _lines(found())
