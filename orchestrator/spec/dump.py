@@ -19,6 +19,8 @@ _OLD_BOOLEANS = frozenset(
 LONGEST_KEY = 128
 """Characters of a key that needs no `?` before it; a parser looks no farther than 1024 for the
 colon, and the reference's emitter stops here."""
+WHOLE = 1e21
+"""From here on Go's JSON, the reference's, writes whole numbers with an exponent."""
 _SEXAGESIMAL = r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
 
 
@@ -68,12 +70,15 @@ def _escaped(value: Any) -> Any:
 
 
 def _for_json(value: Any, *, top: bool = False) -> Any:
-    """User's keys sorted by code point; `x-` keys of structures are not shown in JSON."""
+    """User's keys sorted by code point; `x-` keys of structures are not shown in JSON.  A whole
+    number is written as one."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE:
+        return int(value)
     if isinstance(value, Keyed):
         return {key: _for_json(value[key]) for key in sorted(value)}
     if isinstance(value, dict):
         return {
-            key: child if key.startswith("x-") else _for_json(child)
+            key: _for_json(child)
             for key, child in value.items() if top or not key.startswith("x-")
         }  # fmt: skip
     return [_for_json(child) for child in value] if isinstance(value, list) else value

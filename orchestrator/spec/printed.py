@@ -5,6 +5,7 @@ Works on the canonical tree, so keys pcompose does not carry out yet are shown a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ def printed(project: Project, shown: Shown) -> dict[str, Data]:
         entries = _section(project, root, section, services, shown)
         if entries and not (section == "models" and shown.as_json):
             found[section] = entries
-    found.update((key, _keyed(value)) for key, value in sorted(project.extensions.items()))
+    found.update((key, _dated(_keyed(value))) for key, value in sorted(project.extensions.items()))
     return dict(sorted(found.items())) if shown.as_json else found
 
 
@@ -67,6 +68,24 @@ def _keyed(value: Data) -> Data:
     if isinstance(value, dict):
         return Keyed({key: _keyed(child) for key, child in value.items()})
     return [_keyed(child) for child in value] if isinstance(value, list) else value
+
+
+_DATE = re.compile(
+    r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) (?:(\+0000 UTC)|([-+]\d\d)(\d\d) [-+]\d{4})"
+)
+
+
+def _dated(value: Data) -> Data:
+    """In an extension a date is one (RFC 3339), not the text that `yaml` makes of it for fields."""
+    if isinstance(value, dict):
+        return Keyed({key: _dated(child) for key, child in value.items()})
+    if isinstance(value, list):
+        return [_dated(child) for child in value]
+    found = _DATE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    zone = "Z" if found[3] else f"{found[4]}:{found[5]}"
+    return f"{found[1]}T{found[2]}{zone}"
 
 
 def _service(project: Project, name: str, shown: Shown) -> dict[str, Data]:
