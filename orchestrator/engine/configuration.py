@@ -55,14 +55,14 @@ class Configuration:
             self.warnings.append("names of services are ignored with --no-interpolate")
         return project
 
-    @cached_property
-    def _chosen(self) -> Project:
+    def _chosen(self, *, unique: bool = False) -> Project:
         """What is shown; without interpolation it is the tree alone, and nothing is chosen."""
         project = self._loaded
         if "interpolation" not in self._view.skip:
             fits = "consistency" not in self._view.skip
             project = select(project, self._view.services,
-                             with_dependencies=fits or bool(self._view.services))  # fmt: skip
+                             with_dependencies=fits or bool(self._view.services), 
+                             unique=unique)  # fmt: skip
         if self._view.pinned:
             from orchestrator.engine import pinning
 
@@ -77,20 +77,20 @@ class Configuration:
             as_json=format == "json", all_resources=view.all_resources,
             is_normal="normalization" not in view.skip, is_raw="interpolation" in view.skip,
         )  # fmt: skip
-        return dump.text(self._chosen, shown)
+        return dump.text(self._chosen(unique=True), shown)
 
     def lock(self, format: str) -> str:
         """An override file that pins the images and nothing else."""
         from orchestrator.engine import pinning
 
         check_format(format)
-        return dump.data_text(pinning.lock(self._chosen), as_json=format == "json")
+        return dump.data_text(pinning.lock(self._chosen(unique=True)), as_json=format == "json")
 
     def services(self) -> list[str]:
         """Names, dependencies first."""
         from orchestrator.plan import graph
 
-        services = self._chosen.services
+        services = self._chosen().services
         return graph.order({
             name: [d for d in service.depends_on if d in services]
             for name, service in services.items()
@@ -99,7 +99,7 @@ class Configuration:
     @property
     def _shown(self) -> Project:
         """Where resources are looked for."""
-        chosen = self._chosen
+        chosen = self._chosen()
         return self._loaded if self._view.all_resources else chosen
 
     def volumes(self) -> list[str]:
@@ -116,11 +116,12 @@ class Configuration:
 
     def images(self) -> list[str]:
         """One for each service."""
-        project = self._chosen
+        project = self._chosen()
         return sorted(s.image or f"{project.name}-{s.name}" for s in project.services.values())
 
     def profiles(self) -> list[str]:
-        """All that are mentioned."""
+        """All that are mentioned, by services that are not chosen too."""
+        self._chosen()  # it has to fit together
         every = (*self._loaded.services.values(), *self._loaded.disabled.values())
         return sorted({profile for service in every for profile in service.profiles})
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.spec import values, yaml
 from orchestrator.spec.model import Project
-from orchestrator.spec.printed import Keyed, Shown, printed, raw
+from orchestrator.spec.printed import Date, Keyed, Shown, printed, raw
 
 _OLD_BOOLEANS = frozenset(
     word
@@ -61,7 +61,7 @@ def yaml_text(data: dict[str, Any]) -> str:
 def _escaped(value: Any) -> Any:
     """Every `$` doubled, so that the output reads back as itself."""
     if isinstance(value, str):
-        return value.replace("$", "$$")
+        return value.replace("$", "$$") if "$" in value else value
     if isinstance(value, dict):
         return type(value)({_escaped(key): _escaped(child) for key, child in value.items()})
     if isinstance(value, list):
@@ -142,7 +142,7 @@ def _scalar(value: Any, indent: str) -> str:
     if isinstance(value, bool | int | float):
         return values.format_scalar(value)
     if isinstance(value, str):
-        return _text(value, indent)
+        return value if isinstance(value, Date) else _text(value, indent)
     return "{}" if isinstance(value, dict) else "[]"
 
 

@@ -70,6 +70,12 @@ def _keyed(value: Data) -> Data:
     return [_keyed(child) for child in value] if isinstance(value, list) else value
 
 
+class Date(str):
+    """A date, RFC 3339: YAML has it without quotes."""
+
+    __slots__ = ()
+
+
 _DATE = re.compile(
     r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) (?:(\+0000 UTC)|([-+]\d\d)(\d\d) [-+]\d{4})"
 )
@@ -85,7 +91,7 @@ def _dated(value: Data) -> Data:
     if found is None:
         return value
     zone = "Z" if found[3] else f"{found[4]}:{found[5]}"
-    return f"{found[1]}T{found[2]}{zone}"
+    return Date(f"{found[1]}T{found[2]}{zone}")
 
 
 def _service(project: Project, name: str, shown: Shown) -> dict[str, Data]:

@@ -24,21 +24,22 @@ def by_profile(
 
 
 def select(
-    project: Project, services: Iterable[str], *, with_dependencies: bool, complete: bool = True
-) -> Project:
+    project: Project, services: Iterable[str], *, with_dependencies: bool, complete: bool = True,
+    unique: bool = True,
+) -> Project:  # fmt: skip
     """The project reduced to the named services (none named: all enabled ones).
 
     A named service enables its profiles.  With dependencies, everything they need comes along,
     optional ones where they are enabled; without, it does not matter whether they could.  Networks,
     volumes, secrets, configs and models nobody uses are left out.  Raises SpecError for a service
     that does not exist or needs one that is not enabled, and for one whose env or label file is
-    wrong or whose container's name is taken, unless `complete` is False: who only lists names needs
-    neither.
+    wrong or whose container's name is taken, unless `complete` or `unique` is False: who only lists
+    names needs neither.
     """
     wanted = list(services)
     if not wanted:
         if complete:
-            _complete(project, project.services)
+            _complete(project, project.services, unique=unique)
         if with_dependencies:
             _closure(project, list(project.services))
         return _trimmed(project)
@@ -49,7 +50,7 @@ def select(
     if with_dependencies:
         names = _closure(project, names)
     if complete:
-        _complete(project, names)
+        _complete(project, names, unique=unique)
     chosen = {name: s for name, s in project.services.items() if name in names}
     rest = {name: s for name, s in project.services.items() if name not in names}
     return _trimmed(replace(project, services=chosen, disabled={**project.disabled, **rest}))
@@ -89,14 +90,15 @@ def _demand(project: Project, name: str) -> None:
         raise SpecError(f"no such service: {name}", hint=hint)
 
 
-def _complete(project: Project, names: Iterable[str]) -> None:
-    """SpecError with what is wrong with the files and the names of these services."""
+def _complete(project: Project, names: Iterable[str], *, unique: bool) -> None:
+    """SpecError with what is wrong with the files and, where they have to be unique, the names of
+    these services."""
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for name in sorted(names):
         problems += project.incomplete.get(name, ())
         fixed = project.services[name].container_name
-        if fixed is None:
+        if fixed is None or not unique:
             continue
         if fixed in seen:
             text = f"{fixed} is already the name of service {seen[fixed]}"
