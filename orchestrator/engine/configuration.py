@@ -61,7 +61,7 @@ class Configuration:
         if "interpolation" not in self._view.skip:
             fits = "consistency" not in self._view.skip
             project = select(project, self._view.services,
-                             with_dependencies=fits or bool(self._view.services), 
+                             with_dependencies=fits or bool(self._view.services),
                              unique=unique)  # fmt: skip
         if self._view.pinned:
             from orchestrator.engine import pinning
