@@ -32,6 +32,7 @@ from orchestrator.spec import (
 from orchestrator.spec.inputs import LoadOptions
 from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report
+from orchestrator.spec.salvage import salvaged
 
 if TYPE_CHECKING:
     from orchestrator.spec.provenance import Role
@@ -96,7 +97,7 @@ def assemble(files: Sequence[str], scope: Scope) -> Node | None:
         return None
     root = defaults.fill(root)
     check_tree.check(root, scope.report)
-    scope.report.check()
+    root = salvaged(root, scope.report)
     if "paths" not in scope.skip:
         root = paths.absolute(root, working_dir=scope.working_dir, home=scope.home)
     return _with_environment(root, scope.variables)
@@ -115,17 +116,17 @@ def _with_document(root: Node | None, document: Node, scope: Scope) -> Node:
         document = extend.extended(document, scope, taken)
     root = unicity.unique(merge.merge(root, document, report))
     schema.validate(root, report)
-    report.check()
+    root = salvaged(root, report)
     if "version" in document.entries:
         report.warn(f"{report.shown(document.file)}: the attribute `version` is obsolete, it will "
                     "be ignored, please remove it to avoid potential confusion")  # fmt: skip
     root = canonical.canonical(root, report, interpolated="interpolation" not in scope.skip)
-    report.check()
-    return unicity.unique(root)
+    return unicity.unique(salvaged(root, report))
 
 
 def interpolated(document: Node, scope: Scope) -> Node:
-    """A document with its variables replaced; raises SpecError where that cannot be done."""
+    """A document with its variables replaced; what cannot be is left out and reported.  Raises
+    SpecError where that does not do."""
     report = scope.report
     if not isinstance(document.value, dict):
         report.add(document, "the file must be a mapping with `services:`")
@@ -133,8 +134,7 @@ def interpolated(document: Node, scope: Scope) -> Node:
     if "interpolation" in scope.skip:
         return document
     document = interpolate.interpolate(document, scope.variables, report)
-    report.check()
-    return document
+    return salvaged(document, report)
 
 
 def _with_environment(root: Node, variables: Mapping[str, str]) -> Node:

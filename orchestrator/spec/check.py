@@ -66,8 +66,21 @@ def _dependencies(project: Project, root: Node) -> Iterator[Finding]:
     for name, service in project.services.items():
         for other, dependency in service.depends_on.items():
             if dependency.required and other not in known:
-                path: Path = ("services", name, "depends_on", other)
+                path = _said_at(root, ("services", name), other)
                 yield path, f"no service is called {other}", _near(other, known)
+
+
+def _said_at(root: Node, service: Path, other: str) -> Path:
+    """Where a service says that it depends on another: other attributes imply it too."""
+    implied = (*service, "depends_on", other)
+    at, told = find(root, implied), find(root, service)
+    for key, node in told.entries.items() if told and at else ():
+        if key != "depends_on" and at and node.mark == at.mark:
+            return (*service, key)
+        for index, item in enumerate(node.items):
+            if at and item.mark == at.mark:
+                return (*service, key, index)
+    return implied
 
 
 def _optional_dependencies(project: Project, root: Node) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from orchestrator.spec.inputs import Inputs, LoadOptions
 from orchestrator.spec.model import Project
 from orchestrator.spec.node import Node, NodeMarks, plain
 from orchestrator.spec.report import Problem, Report
+from orchestrator.spec.salvage import salvaged
 
 __all__ = ["LoadOptions", "load"]
 
@@ -37,6 +38,13 @@ def load(options: LoadOptions) -> Project:
     given = inputs.gather(options)
     report = Report(given.cwd, trace=options.trace)
     report.warnings += given.warnings
+    try:
+        return _loaded(options, given, report)
+    except SpecError as error:
+        raise report.joined(error) from None
+
+
+def _loaded(options: LoadOptions, given: Inputs, report: Report) -> Project:
     sources = Sources(options, report)
     name = _name(options, given, sources)
     variables = {**given.environment, "COMPOSE_PROJECT_NAME": name}
@@ -51,10 +59,10 @@ def load(options: LoadOptions) -> Project:
     if "normalization" not in options.skip:
         root = defaults.normalise(root, variables)
     if "interpolation" in options.skip:  # text where numbers belong: there is nothing to bind
+        report.finish()
         return Project(name=name, working_dir=given.working_dir, files=given.files, services={},
                        tree=root, seen_from=given.cwd, warnings=tuple(report.warnings))  # fmt: skip
-    root = decode.decode(root, report)
-    report.check()
+    root = salvaged(decode.decode(root, report), report)
     return _project(root, name, given, variables, report, options.skip)
 
 
@@ -97,7 +105,7 @@ def _project(
     )  # fmt: skip
     if "consistency" not in skip:
         check.check(project, root, report)
-    report.check()
+    report.finish()
     return replace(project, warnings=tuple(report.warnings))
 
 

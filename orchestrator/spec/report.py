@@ -30,6 +30,7 @@ class Report:
         self.unset: dict[str, Node] = {}
         """Variables that a template asks for and that have no value, with the first such place."""
         self.trace = trace
+        self._aside: list[Problem] = []
 
     def place(self, node: Node | None) -> str:
         """`compose.yaml:14:5`, or nothing for a value nobody wrote."""
@@ -56,14 +57,38 @@ class Report:
         if message not in self.warnings:
             self.warnings.append(message)
 
+    def set_aside(self) -> None:
+        """The problems so far do not stop the load here: `check` and `finish` tell them."""
+        self._aside += self.problems
+        self.problems.clear()
+
+    def finish(self) -> None:
+        """Raises SpecError with all problems, those set aside too, in the order of their places."""
+        self.problems, self._aside = list(dict.fromkeys((*self._aside, *self.problems))), []
+        self.check()
+
     def check(self) -> None:
-        """Raises SpecError with all problems so far, in the order of their places."""
+        """The same, where there are any that are not set aside."""
         if not self.problems:
             return
-        shown = sorted(self.problems, key=_position)[:AT_MOST]
-        if len(self.problems) > AT_MOST:
-            shown.append(("", f"and {len(self.problems) - AT_MOST} more problems", None))
+        found = sorted(dict.fromkeys((*self._aside, *self.problems)), key=_position)
+        self._aside.clear()
+        shown = found[:AT_MOST]
+        if len(found) > AT_MOST:
+            shown.append(("", f"and {len(found) - AT_MOST} more problems", None))
         raise SpecError("", problems=tuple(shown))
+
+    def joined(self, error: SpecError) -> SpecError:
+        """An error that stopped everything, with the problems set aside before it."""
+        if not self._aside:
+            return error
+        self.problems = []
+        self.take(error)
+        try:
+            self.check()
+        except SpecError as whole:
+            return whole
+        return error
 
 
 def _position(problem: Problem) -> tuple[str, int, int]:
