@@ -58,3 +58,19 @@ def test_a_file_that_was_parsed_before_is_not_parsed_again(project: dict[str, st
     second = loaded_by("config", cwd=project["HERE"], environment=project)
     assert "yaml" in first
     assert second & {*HEAVY, "yaml"} == set()
+
+
+def test_the_pytest_plugin_loads_pytest_and_the_standard_library_only() -> None:
+    code = """
+import json, sys
+import pytest
+before = set(sys.modules)
+import orchestrator.testing.plugin
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    roots = {name.split(".")[0] for name in json.loads(done.stdout)}
+    assert roots - set(sys.stdlib_module_names) == {"orchestrator"}
+    ours = {name for name in json.loads(done.stdout) if name.startswith("orchestrator.")}
+    assert all(name.startswith("orchestrator.testing") for name in ours), ours

@@ -48,6 +48,8 @@ class Choice:
     """Names of containers have `_` between their parts."""
     all_resources: bool = False
     """Also make networks and volumes that no service uses."""
+    private: bool = False
+    """Nothing has a name that the files have chosen for the whole machine."""
     parallel: int = 0
     """How many things are done at once; 0 and below: all that can be."""
     cwd: str = ""
@@ -120,7 +122,12 @@ class Workspace:
         """What the files say."""
         from orchestrator.spec.load import load
 
-        return load(self.load_options)
+        loaded = load(self.load_options)
+        if self.choice.private:
+            from orchestrator.engine.privacy import private
+
+            return private(loaded)
+        return loaded
 
     @cached_property
     def runnable(self) -> Project:

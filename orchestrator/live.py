@@ -1,0 +1,80 @@
+"""The facade of a stack that a program uses while it runs: what the pytest plugin is made of.
+
+    from orchestrator.live import LiveProject
+
+    stack = LiveProject(files=["compose.yaml"], private=True, name="orders-1")
+    stack.up()
+    stack.wait_for("web", http=":8080/health")
+    host, port = stack.address("db", 5432)
+    print(stack.capture("db", ["psql", "--version"]).stdout)
+
+As `api.Project`, of which it is one; works in any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.api import Project
+
+if TYPE_CHECKING:
+    import re
+
+    from orchestrator.engine.capturing import Captured
+    from orchestrator.engine.reaching import Address
+
+
+class LiveProject(Project):
+    """A project with what one does to a running stack."""
+
+    def address(self, service: str, port: int, *, index: int = 0) -> Address:
+        """(host, port) where this machine reaches a port of a running replica: the container's own
+        address where it can be, so nothing needs to be published; NetworkError."""
+        from orchestrator.engine import reaching
+
+        return reaching.address(self._workspace, service, port, index=index)
+
+    def host_port(
+        self, service: str, port: int, *, protocol: str = "tcp", index: int = 0
+    ) -> Address:
+        """(host, port) that a port of a running replica is published at; NetworkError."""
+        from orchestrator.engine import reaching
+
+        return reaching.host_port(self._workspace, service, port, protocol=protocol, index=index)
+
+    def capture(
+        self, service: str, argv: Sequence[str], *, stdin: bytes = b"", index: int = 0,
+        user: str = "", cwd: str = "", environment: Mapping[str, str] | None = None,
+        privileged: bool = False, timeout: float | None = None,
+    ) -> Captured:  # fmt: skip
+        """Run a command in a running replica to its end.  DeadlineError after `timeout` seconds."""
+        from orchestrator.engine import capturing
+
+        return capturing.capture(
+            self._workspace, service, argv, index=index, user=user, cwd=cwd,
+            environment=environment, privileged=privileged, stdin=stdin, timeout=timeout,
+        )  # fmt: skip
+
+    def wait_for(
+        self, service: str, *, tcp: int | None = None, http: str | int | None = None,
+        log: str | re.Pattern[str] | None = None, health: bool = False, index: int = 0,
+        timeout: float = 30.0,
+    ) -> None:  # fmt: skip
+        """Until the port accepts a connection, the page (`:8080/health`) is answered with a status
+        below 400, a line of this run of the container matches, its health check has passed: all
+        that are given.  DependencyError at once where the container ends for good, DeadlineError
+        after `timeout` seconds; both with its last lines."""
+        from orchestrator.engine import readiness
+
+        conditions: list[readiness.Condition] = []
+        if tcp is not None:
+            conditions.append(readiness.Tcp(tcp))
+        if http is not None:
+            conditions.append(readiness.Http(http))
+        if log is not None:
+            conditions.append(readiness.Line(log))
+        if health:
+            conditions.append(readiness.Healthy())
+        target = readiness.Target(service=service, index=index)
+        readiness.await_ready(self._workspace, target, conditions, timeout=timeout)
