@@ -68,6 +68,8 @@ def glance(files: Iterable[str]) -> str | None:
     and `exec`.  Empty: they have none; None: a glance does not tell."""
     written = ""
     for file in files:
+        if not os.path.isfile(file):  # a pipe can be read once, a device for ever
+            return None
         try:
             with open(file, encoding="utf-8-sig") as stream:
                 text = stream.read()

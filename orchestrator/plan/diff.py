@@ -36,7 +36,7 @@ from orchestrator.plan.plan import Plan, PlanBuilder
 from orchestrator.plan.policy import Recreate, UpPolicy
 from orchestrator.plan.replicas import LEFT_OVER, Decision, Replacement, Replica, Wish
 from orchestrator.plan.resources import Resources, Wanted, network_of, volume_of
-from orchestrator.spec.model import Dependency, Port, Project, Service
+from orchestrator.spec.model import MOST_CONTAINERS, Dependency, Port, Project, Service
 from orchestrator.state.observed import Observed, ObservedContainer
 from orchestrator.state.records import ContainerRecord
 
@@ -120,7 +120,7 @@ def _wish(
 ) -> Wish:
     service = project.services[name]
     scale = policy.scale.get(name, service.scale)
-    if scale < 0:
+    if not 0 <= scale <= MOST_CONTAINERS:
         raise PlanError(f"service {name} cannot be scaled to {scale}")
     if scale > 1 and service.container_name:
         raise PlanError(

@@ -24,6 +24,7 @@ from orchestrator.spec import (
     merge,
     parsed,
     paths,
+    reading,
     reset,
     schema,
     unicity,
@@ -45,6 +46,8 @@ class Sources:
         self._options = options
         self._report = report
         self._known: dict[str, list[Node]] = {}
+        self.included = 0
+        """Entries of `include` that have been followed."""
 
     def documents(self, file: str, role: Role = "file") -> list[Node]:
         """The documents of a file, `-` being standard input.  Raises SpecError."""
@@ -60,10 +63,9 @@ class Sources:
 
     def _bytes(self, file: str) -> bytes:
         if file == inputs.STDIN:
-            return self._options.stdin.read() if self._options.stdin else b""
+            return self._options.stdin.read(yaml.LARGEST + 1) if self._options.stdin else b""
         try:
-            with open(file, "rb") as stream:
-                return stream.read(yaml.LARGEST + 1)
+            return reading.read(file, yaml.LARGEST)
         except OSError as exc:
             raise SpecError(f"cannot read {file}: {exc.strerror}") from exc
 

@@ -15,6 +15,9 @@ from orchestrator.spec.rules import Rules, apply, each, list_of, map_of, nested
 from orchestrator.spec.shapes import made
 from orchestrator.spec.tree import Path, dotted
 
+MOST_PORTS = 200_000
+"""Of all services together."""
+
 
 def canonical(root: Node, report: Report, *, interpolated: bool = True) -> Node:
     """The whole tree in long form; values that cannot be read go into the report, or stay as they
@@ -22,6 +25,7 @@ def canonical(root: Node, report: Report, *, interpolated: bool = True) -> Node:
     entries = dict(root.entries)
     entries.pop("version", None)
     services = entries.get("services")
+    _check_ranges(services, report)
     if services is not None and isinstance(services.value, dict):
         entries["services"] = services.copy({
             name: service(child, ("services", name), report) if interpolated
@@ -36,6 +40,18 @@ def canonical(root: Node, report: Report, *, interpolated: bool = True) -> Node:
                 for name, child in node.value.items()
             })  # fmt: skip
     return root.copy(entries)
+
+
+def _check_ranges(services: Node | None, report: Report) -> None:
+    """A range is short to write: what all of them stand for is added up before it is made."""
+    count = 0
+    for child in services.entries.values() if services else ():
+        for item in (child.get("ports") or child).items:
+            if isinstance(item.value, str) and "-" in item.value:
+                count += ports.length(item.value)
+                if count > MOST_PORTS:
+                    report.add(item, f"ranges of ports stand for more than {MOST_PORTS} ports")
+                    report.check()
 
 
 def service(node: Node, path: Path, report: Report) -> Node:
@@ -153,6 +169,9 @@ def _ssh(node: Node) -> Node:
             if isinstance(item.value, str) else item for item in found.value
         ])  # fmt: skip
     found = shapes.pairs(found)
+    wrong = next((key for key in found.entries if "=" in key), None)
+    if wrong:
+        raise ValueError(f"{wrong!r} cannot be the id of a key")
     return found.copy({
         key: child.copy("") if child.value is None else child
         for key, child in found.entries.items()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from orchestrator.spec import ports
-from orchestrator.spec.model import Project, Service
+from orchestrator.spec.model import MOST_CONTAINERS, Project, Service
 from orchestrator.spec.node import Node, find
 from orchestrator.spec.report import Report
 from orchestrator.spec.suggestion import nearest_name
@@ -333,11 +333,20 @@ def _unchecked(service: Service) -> bool:
     return health is not None and (health.disable or health.test == ("NONE",))
 
 
+def _scale(project: Project, root: Node) -> Iterator[Finding]:
+    for name, service in project.services.items():
+        if service.scale > MOST_CONTAINERS:
+            text = f"{service.scale} containers of one service are more than {MOST_CONTAINERS}"
+            said = root.get("services", name, "scale") is not None
+            where: Path = ("scale",) if said else ("deploy", "replicas")
+            yield ("services", name, *where), text, None
+
+
 RULES: tuple[Rule, ...] = (
     _image, _builds, _dependencies, _cycle, _networks, _volumes, _granted, _sources,
     _mount_targets, _container_names, _network_mode, _said_twice, _watched,
 )  # fmt: skip
 START_RULES: tuple[Rule, ...] = (
     _absolute_targets, _port_numbers, _restart, _host_addresses, _static_addresses, _start_interval,
-    _healthy_dependencies,
+    _healthy_dependencies, _scale,
 )  # fmt: skip

@@ -89,6 +89,7 @@ class _Parser:
         self._given = lookup
         self._missing = missing
         self._known = known
+        self._length = 0
 
     def entries(self) -> list[Entry]:
         found = []
@@ -98,7 +99,11 @@ class _Parser:
             value = self._given(name) if inherited else self._value()
             if value is not None:
                 self._known[name] = value
+                self._length += len(value)
                 _check(value, line)
+            if self._length > template.LONGEST:
+                text = f"the values together are longer than {template.LONGEST >> 20} MiB"
+                raise DotenvError(line, text)
             found.append(Entry(name, value, line))
         return found
 
@@ -134,7 +139,7 @@ class _Parser:
                 self._advance(index + 1)
                 return name, False
             if not (character.isalnum() or character in _KEY_EXTRA):
-                line = self._text[self._at : end]
+                line = self._text[self._at : min(end, self._at + 80)]
                 raise DotenvError(
                     self._line, f"unexpected character {character!r} in variable name {line!r}"
                 )
@@ -166,7 +171,7 @@ class _Parser:
         while end >= 0 and self._is_escaped(start, end):
             end = self._text.find(quote, end + 1)
         if end < 0:
-            shown = self._text[self._at : self._end_of_line()]
+            shown = self._text[self._at : min(self._end_of_line(), self._at + 80)]
             raise DotenvError(self._line, f"the quote is never closed: {shown}")
         self._at += 1
         line = self._line
@@ -179,8 +184,10 @@ class _Parser:
 
     def _is_escaped(self, start: int, at: int) -> bool:
         """Whether an odd number of backslashes stands before `at`."""
-        before = self._text[start:at]
-        return (len(before) - len(before.rstrip("\\"))) % 2 == 1
+        first = at
+        while first > start and self._text[first - 1] == "\\":
+            first -= 1
+        return (at - first) % 2 == 1
 
     def _expanded(self, value: str, line: int | None = None) -> str:
         try:

@@ -12,8 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import assemble, canonical, include, merge, paths, reset, schema, unicity
-from orchestrator.spec.node import Node
+from orchestrator.spec import (
+    assemble,
+    canonical,
+    include,
+    merge,
+    paths,
+    reading,
+    reset,
+    schema,
+    unicity,
+)
+from orchestrator.spec.node import Node, walked
 from orchestrator.spec.suggestion import nearest_name
 from orchestrator.spec.tree import Path
 
@@ -21,6 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.spec.assemble import Scope
 
 DEEPEST = 100
+MOST_NODES = 500_000
+"""Values of all services of a file that extend others, what they inherit included."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +68,7 @@ class _Resolver:
         self._report = scope.report
         self._files: dict[str, _Place | None] = {}
         self._done: dict[tuple[str, str], Node] = {}
+        self._nodes = 0
 
     def resolved(self, name: str, place: _Place, chain: tuple[tuple[str, str], ...]) -> Node:
         """The service `name` of the place on top of all it extends."""
@@ -84,8 +97,13 @@ class _Resolver:
             return own
         mine = [path for path in place.taken if path[:2] == ("services", name)]
         base = reset.without(base, [path[2:] for path in mine if len(path) > 2])
-        merged = merge.merge_services(base, own, name, self._report)
-        return unicity.service(merged)
+        merged = unicity.service(merge.merge_services(base, own, name, self._report))
+        self._nodes += sum(1 for _ in walked(merged))
+        if self._nodes > MOST_NODES:
+            self._report.add(extends, f"services.{name}.extends: what is inherited makes the file "
+                             f"larger than {MOST_NODES} values")  # fmt: skip
+            self._report.check()
+        return merged
 
     def _tell_cycle(self, extends: Node, name: str, chain: tuple[tuple[str, str], ...]) -> None:
         shown = [f"{service} in {self._report.shown(file)}" for file, service in chain]
@@ -135,9 +153,8 @@ class _Resolver:
 
     def _read(self, file: str, node: Node, where: str) -> _Place | None:
         if not os.path.isfile(file):
-            reason = "is a directory" if os.path.isdir(file) else "no such file"
             shown = self._report.shown(file)
-            self._report.add(node, f"{where}.file: {reason}: {shown}")
+            self._report.add(node, f"{where}.file: {reading.why_no_file(file)}: {shown}")
             return None
         try:
             documents = self._scope.sources.documents(file, "extends")

@@ -107,7 +107,7 @@ def truth(value: object) -> bool:
 def integer(value: object) -> int:
     if isinstance(value, str):
         return values.parse_integer(value)
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return values.whole(value)  # type: ignore[arg-type]
 
 
 def count(value: object) -> int:
@@ -134,7 +134,8 @@ def cpus(value: object) -> float:
 
 def size(value: object) -> int:
     """Bytes; a fraction without a unit is dropped, as the reference does."""
-    return 0 if isinstance(value, float) else values.parse_size(value)
+    found = values.parse_size(value)
+    return 0 if isinstance(value, float) else found
 
 
 def duration(value: object) -> float:
@@ -169,4 +170,4 @@ def mode(value: object) -> int:
             return int(value, 8) if value[:2] != "0o" else int("x")
         except ValueError:
             raise ValueError(f"{value!r} is not an octal mode such as 0440") from None
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return values.whole(value)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SpecError
-from orchestrator.spec import assemble, inputs, merge, reset
+from orchestrator.spec import assemble, inputs, merge, reading, reset
 from orchestrator.spec.node import Node, plain
 from orchestrator.spec.suggestion import nearest_name
 from orchestrator.spec.tree import Path
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SECTIONS = ("services", "volumes", "networks", "secrets", "configs", "models")
 DEEPEST = 50
 """Files that include each other; more is a mistake."""
+MOST = 1000
+"""Entries of all files; two that each include two others, and so on, double with every level."""
 _KEYS = ("path", "project_directory", "env_file")
 REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@", "oci://")
 
@@ -119,6 +121,11 @@ def _imported(entry: _Entry, scope: Scope) -> Node | None:
         shown = " -> ".join(scope.report.shown(file) for file in cycle)
         scope.report.add(entry.paths[0], f"include: the files include each other: {shown}")
         return None
+    scope.sources.included += 1
+    if scope.sources.included == MOST + 1:
+        scope.report.add(entry.node, f"include: more than {MOST} entries")
+    if scope.sources.included > MOST:
+        scope.report.check()
     if len(scope.chain) > DEEPEST:
         scope.report.add(entry.node, f"include: files are nested deeper than {DEEPEST}")
         return None
@@ -145,8 +152,7 @@ def _are_there(entry: _Entry, files: list[str], scope: Scope) -> bool:
     for node, file in zip(entry.paths, files, strict=True):
         if os.path.isfile(file):
             continue
-        reason = "is a directory" if os.path.isdir(file) else "no such file"
-        scope.report.add(node, f"include: {reason}: {scope.report.shown(file)}")
+        scope.report.add(node, f"include: {reading.why_no_file(file)}: {scope.report.shown(file)}")
         return False
     return True
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from orchestrator import names
 from orchestrator.errors import SpecError
-from orchestrator.spec import dotenv
+from orchestrator.spec import dotenv, reading
 
 if TYPE_CHECKING:
     from orchestrator.spec.provenance import Trace
@@ -24,7 +24,7 @@ OVERRIDE_FILES = (
     "docker-compose.override.yml", "docker-compose.override.yaml",
 )  # fmt: skip
 STDIN = "-"
-LARGEST = 16 << 20
+LARGEST = 4 << 20
 """Bytes of one env file."""
 
 Phase = Literal["interpolation", "paths", "environment", "normalization", "consistency"]
@@ -77,12 +77,11 @@ def gather(options: LoadOptions) -> Inputs:
     environ = dict(options.environ)
     environ.setdefault("PWD", cwd)
     guess = _directory(options, list(options.files), cwd)
-    environment, _ = _environment(options, environ, guess or cwd, cwd)
+    environment, env_files = _environment(options, environ, guess or cwd, cwd)
     files = _files(options, environment, cwd, warnings)
     working_dir = _directory(options, files, cwd) or cwd
-    if working_dir != (guess or cwd):
+    if working_dir != (guess or cwd) and not env_files:  # what is given may be a pipe: read it once
         environment, _ = _environment(options, environ, working_dir, cwd)
-    environment, env_files = _environment(options, environ, working_dir, cwd)
     return Inputs(
         files=tuple(files), working_dir=working_dir, cwd=cwd, environment=environment,
         env_files=tuple(env_files), profiles=_profiles(options, environment), warnings=warnings,
@@ -199,8 +198,7 @@ def _read(
 def read_text(path: str, *, missing: str) -> str:
     """A text file in UTF-8; SpecError with the words of `missing` when there is none."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
+        data = reading.read(path, LARGEST)
         if len(data) > LARGEST:
             raise SpecError(f"{path} is larger than {LARGEST >> 20} MiB")
         return data.decode("utf-8-sig")

@@ -12,66 +12,79 @@ from orchestrator.spec.node import Node, Scalar
 from orchestrator.spec.report import Report
 from orchestrator.spec.tree import Path, dotted
 
+LONGEST = 64 << 20
+"""Characters of all texts of a file that have variables."""
+
 
 def interpolate(root: Node, environment: Mapping[str, str], report: Report) -> Node:
     """A new tree (aliases are no longer shared) with variables replaced and values converted;
     keys have no variables, but `$$` is a dollar there too, since `config` doubles every one;
     faults go into the report, variables that are not set become warnings."""
 
-    def missing(name: str) -> None:
-        report.warn(f'The "{name}" variable is not set. Defaulting to a blank string.')
-
     if report.trace:
         report.trace.interpolated(root, environment)
-    expanded = _expand(root, (), environment.get, missing, report)
+    expanded = _Expansion(environment, report).expanded(root, ())
     for path, node, cast in _typed(expanded):
         _convert(path, node, cast, report)
     return expanded
 
 
-def _expand(
-    node: Node, path: Path, lookup: template.Lookup, missing: Callable[[str], None], report: Report
-) -> Node:
-    value = node.value
-    fresh = node.copy(value)
-    fresh.tag = node.tag
-    if isinstance(value, str):
-        if "$" in value:
-            fresh.value = _substituted(node, value, path, lookup, missing, report)
-    elif isinstance(value, dict):
-        fresh.value = {
-            key.replace("$$", "$"): _expand(child, (*path, key), lookup, missing, report)
-            for key, child in value.items()
-        }
-    elif isinstance(value, list):
-        fresh.value = [
-            _expand(child, (*path, index), lookup, missing, report)
-            for index, child in enumerate(value)
-        ]
-    return fresh
+class _Expansion:
+    """The variables of one tree."""
 
+    def __init__(self, environment: Mapping[str, str], report: Report) -> None:
+        self._environment = environment
+        self._report = report
+        self._length = 0
+        self._at = Node(None, "", 0, 0)
 
-def _substituted(
-    node: Node, text: str, path: Path, lookup: template.Lookup, missing: Callable[[str], None],
-    report: Report,
-) -> str:  # fmt: skip
-    def known(name: str) -> str | None:
-        value = lookup(name)
+    def expanded(self, node: Node, path: Path) -> Node:
+        value = node.value
+        fresh = node.copy(value)
+        fresh.tag = node.tag
+        if isinstance(value, str):
+            if "$" in value:
+                fresh.value = self._filled(node, value, path)
+        elif isinstance(value, dict):
+            fresh.value = {
+                key.replace("$$", "$"): self.expanded(child, (*path, key))
+                for key, child in value.items()
+            }
+        elif isinstance(value, list):
+            fresh.value = [
+                self.expanded(child, (*path, index)) for index, child in enumerate(value)
+            ]
+        return fresh
+
+    def _filled(self, node: Node, text: str, path: Path) -> str:
+        self._at = node
+        try:
+            found = template.substitute(text, self._lookup, missing=self._missing)
+        except template.RequiredError as exc:
+            said = f": {exc.message}" if exc.message else ""
+            hint = f"set it in the environment or in .env: {exc.name}=…"
+            message = f"{dotted(path)}: required variable {exc.name} is missing a value{said}"
+            self._report.add(node, message, hint=hint)
+            return text
+        except template.TemplateError as exc:
+            hint = "write $$ where a dollar is meant"
+            self._report.add(node, f"{dotted(path)}: invalid interpolation format: {exc}",
+                             hint=hint)  # fmt: skip
+            return text
+        self._length += len(found)
+        if self._length > LONGEST:
+            self._report.add(node, f"variables make the file longer than {LONGEST >> 20} MiB")
+            self._report.check()
+        return found
+
+    def _lookup(self, name: str) -> str | None:
+        value = self._environment.get(name)
         if value is None:
-            report.unset.setdefault(name, node)
+            self._report.unset.setdefault(name, self._at)
         return value
 
-    try:
-        return template.substitute(text, known, missing=missing)
-    except template.RequiredError as exc:
-        said = f": {exc.message}" if exc.message else ""
-        hint = f"set it in the environment or in .env: {exc.name}=…"
-        message = f"{dotted(path)}: required variable {exc.name} is missing a value{said}"
-        report.add(node, message, hint=hint)
-    except template.TemplateError as exc:
-        hint = "write $$ where a dollar is meant"
-        report.add(node, f"{dotted(path)}: invalid interpolation format: {exc}", hint=hint)
-    return text
+    def _missing(self, name: str) -> None:
+        self._report.warn(f'The "{name}" variable is not set. Defaulting to a blank string.')
 
 
 Cast = Callable[[str], Scalar]

@@ -57,6 +57,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+MOST_CONTAINERS = 10_000
+"""Of one service; more is a mistake that would fill the memory before anything starts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """One service; None: not said."""

@@ -79,6 +79,18 @@ def plain(node: Node) -> Tree:
     return value
 
 
+def walked(node: Node) -> Iterator[Node]:
+    """The node and all below it."""
+    waiting = [node]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        if isinstance(found.value, dict):
+            waiting.extend(found.value.values())
+        elif isinstance(found.value, list):
+            waiting.extend(found.value)
+
+
 def find(node: Node, path: Path) -> Node | None:
     """The node at exactly this path."""
     found: Node | None = node

@@ -43,6 +43,15 @@ def parse_port(text: str) -> list[Published]:
     return [Published(first, f"{low}-{high}", host_ip, protocol)]
 
 
+def length(text: str) -> int:
+    """How many ports a short form stands for; 0 for one that is none."""
+    try:
+        first, last = parse_range(_parts(text.partition("/")[0])[2])
+    except ValueError:
+        return 0
+    return last - first + 1
+
+
 def _parts(text: str) -> tuple[str, str, str]:
     before, _, container = text.rpartition(":")
     if text.startswith("["):

@@ -248,6 +248,11 @@ def _each(kind: str) -> Callable[[Data], Data]:
     ]
 
 
+def _hook(raw: Data) -> Data:
+    """The schema wants a command of it, be it empty."""
+    return _struct({**raw, "command": raw["command"] or []}, "hook", keep=frozenset({"command"}))
+
+
 def _map_of(kind: str, *keep: str) -> Callable[[Data], Data]:
     def convert(raw: Data) -> Data:
         return Keyed({
@@ -371,14 +376,15 @@ _PRINT: dict[tuple[str, str], Callable[[Data], Data]] = {
     ("service", "volumes"): _mounts, ("service", "networks"): _map_of("endpoint"),
     ("service", "depends_on"): _map_of("dependency", "required"),
     ("service", "develop"): _kind("develop"), ("develop", "watch"): _each("watch"),
-    ("watch", "exec"): _kind("hook", "command"),
-    **{("service", key): _each("hook") for key in ("pre_start", "post_start", "pre_stop")},
+    ("watch", "exec"): lambda raw: _hook(raw) if any(raw.values()) else {},
+    **{("service", key): lambda raw: [_hook(item) for item in raw]
+       for key in ("pre_start", "post_start", "pre_stop")},
     ("hook", "environment"): _sorted,
     ("service", "blkio_config"): _kind("block_io"), ("block_io", "weight_device"): _each("weight"),
     **{("block_io", key): _each("rate") for key in
        ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")},
     ("rate", "rate"): _size, ("service", "credential_spec"): _kind("credentials"),
-    ("service", "provider"): _kind("provider"), ("provider", "options"): _sorted,
+    ("service", "provider"): _kind("provider", "type"), ("provider", "options"): _sorted,
     ("service", "models"): _map_of("model_use"), ("grant", "mode"): _mode,
     ("endpoint", "driver_opts"): _sorted, ("request", "options"): _sorted,
     ("limits", "generic_resources"): _each("resource"),

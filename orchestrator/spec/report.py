@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Problem = tuple[str, str, str | None]
 """(where, message, hint)"""
 
+_MORE = " more problems"
 AT_MOST = 20
 """Problems told at once; more than that hides the first one."""
 
@@ -50,7 +51,7 @@ class Report:
     def take(self, error: SpecError) -> None:
         """The problems of an error that stopped one part, so that others can be looked at."""
         for problem in error.problems:
-            if problem not in self.problems:
+            if problem not in self.problems and not problem[1].endswith(_MORE):
                 self.problems.append(problem)
 
     def warn(self, message: str) -> None:
@@ -75,7 +76,7 @@ class Report:
         self._aside.clear()
         shown = found[:AT_MOST]
         if len(found) > AT_MOST:
-            shown.append(("", f"and {len(found) - AT_MOST} more problems", None))
+            shown.append(("", f"and {len(found) - AT_MOST}{_MORE}", None))
         raise SpecError("", problems=tuple(shown))
 
     def joined(self, error: SpecError) -> SpecError:

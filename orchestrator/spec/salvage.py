@@ -6,9 +6,7 @@ Whatever others may refer to stays, as a stand-in, so that no problem follows fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from orchestrator.spec.node import Node
+from orchestrator.spec.node import Node, walked
 from orchestrator.spec.report import Report
 
 _STAND_INS: dict[str, tuple[str, str | bool]] = {
@@ -69,19 +67,9 @@ class _Rescue:
         return _stand_in(section, node) if self._is_faulty(node) else node
 
     def _is_faulty(self, node: Node) -> bool:
-        found = {place for place in self._within(node) if place in self._places}
+        found = {self._report.place(child) for child in walked(node)} & self._places
         self.missed -= found
         return bool(found)
-
-    def _within(self, node: Node) -> Iterator[str]:
-        waiting = [node]
-        seen: set[int] = set()  # aliases are the same node in many places
-        while waiting:
-            node = waiting.pop()
-            if id(node) not in seen:
-                seen.add(id(node))
-                yield self._report.place(node)
-                waiting += [*node.entries.values(), *node.items]
 
 
 def _stand_in(section: str, node: Node) -> Node:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 Lookup = Callable[[str], str | None]
 
 DEEPEST = 50
+LONGEST = 16 << 20
+"""Characters of one text once it is filled in: `B=$A$A`, `C=$B$B`, … doubles with every line."""
 _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _NAME = _NAME_START | frozenset("0123456789")
 
@@ -40,9 +42,10 @@ def _expand(text: str, lookup: Lookup, missing: Callable[[str], None], depth: in
     if depth > DEEPEST:
         raise TemplateError(f"variables are nested deeper than {DEEPEST}")
     parts = []
-    start = 0
+    start = length = 0
     while (dollar := text.find("$", start)) >= 0:
         parts.append(text[start:dollar])
+        length += dollar - start
         after = text[dollar + 1 : dollar + 2]
         if after == "{":
             end = _closing(text, dollar + 1)
@@ -54,6 +57,9 @@ def _expand(text: str, lookup: Lookup, missing: Callable[[str], None], depth: in
         else:  # `$$` is an escaped dollar; before anything else the dollar is just itself
             parts.append("$")
             start = dollar + (2 if after == "$" else 1)
+        length += len(parts[-1])
+        if length > LONGEST:
+            raise TemplateError(f"the text becomes longer than {LONGEST >> 20} MiB")
     parts.append(text[start:])
     return "".join(parts)
 
@@ -105,6 +111,8 @@ def _closing(text: str, opening: int) -> int:
     for index in range(opening, len(text)):
         if text[index] == "{":
             depth += 1
+            if depth > DEEPEST:
+                raise TemplateError(f"braces are nested deeper than {DEEPEST}")
         elif text[index] == "}":
             depth -= 1
             if depth == 0:

@@ -14,6 +14,8 @@ _SECONDS = {
     "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0,
 }  # fmt: skip
 _DURATION_PART = r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|[smhdw])"
+_BEYOND = 1 << 63
+"""What a number of the kernel, or one of Go, has to be below."""
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SIZE = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?:([kmgtp]?)(?:i?b)?)"
 
@@ -32,6 +34,8 @@ def parse_duration(text: str) -> float:
         end = match.end()
     if not rest or end != len(rest):
         raise ValueError(f"{text!r} is not a duration such as 90s, 1m30s or 500ms")
+    if total * 1e9 >= _BEYOND:
+        raise ValueError(f"{_short(text)} is longer than 292 years")
     return sign * total
 
 
@@ -63,14 +67,25 @@ def parse_size(value: object) -> int:
     if isinstance(value, bool):
         raise ValueError("a size is a number of bytes or text such as 512m")
     if isinstance(value, int | float):
-        return int(value)
+        return whole(value)
     text = str(value).strip().lower()
     if text == "-1":  # as `config` prints "no limit"
         return -1
     match = re.fullmatch(_SIZE, text)
     if match is None:
         raise ValueError(f"{value!r} is not a size such as 512m or 1.5g")
-    return int(float(match[1]) * 1024 ** _POWERS[match[2]])
+    return whole(float(match[1]) * 1024 ** _POWERS[match[2]])
+
+
+def whole(number: float) -> int:
+    """A number as an integer of 64 bits."""
+    if -_BEYOND <= number < _BEYOND:
+        return int(number)
+    raise ValueError(f"{_short(format_scalar(number))} is no integer of 64 bits")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def parse_boolean(text: str) -> bool:
@@ -85,8 +100,8 @@ def parse_boolean(text: str) -> bool:
 
 def parse_integer(text: str) -> int:
     """A decimal integer of 64 bits."""
-    if re.fullmatch(r"[-+]?[0-9]{1,19}", text) and -(1 << 63) <= int(text) < 1 << 63:
-        return int(text)
+    if re.fullmatch(r"[-+]?[0-9]{1,19}", text):
+        return whole(int(text))
     raise ValueError(f"{text!r} is not an integer")
 
 
