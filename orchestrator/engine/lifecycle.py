@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.engine import translate
 from orchestrator.engine.images import open_store
 from orchestrator.engine.lookup import check_services, declared_if_any, selected
-from orchestrator.engine.reconcile import Change
+from orchestrator.engine.reconcile import Change, limited
 from orchestrator.engine.resolve import signal_name
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import ImageNotFoundError, UsageError
@@ -139,7 +139,8 @@ def start(
         observed = workspace.observe()
         declared = _known(workspace, services, observed, sink=sink)
         plan = teardown.start(observed, services=services, declared=declared)
-        jobs = [translate.teardown_job(node, observed) for node in plan]
+        limit = wait_timeout if wait else None
+        jobs = [limited(translate.teardown_job(node, observed), limit) for node in plan]
         if wait:
             jobs += _ready(observed, services, after=len(jobs), timeout=wait_timeout)
         for message in plan.warnings:

@@ -167,11 +167,6 @@ class Change:
             submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last,
                        parallel=self.workspace.choice.parallel)  # fmt: skip
 
-    def supervise(self, observed: Observed) -> None:
-        """See to it that what runs is kept, also if its supervisor and keeper were both killed."""
-        if any(c.status.state in ("running", "restarting") for c in observed.containers):
-            self.head.connect().close()
-
 
 def tidy(workspace: Workspace) -> None:
     """Remove the project's directory when nothing of it is left, and the contents of secrets that
@@ -306,6 +301,11 @@ def waits(
     return found
 
 
+def limited(job: protocol.Job, timeout: float | None) -> protocol.Job:
+    """A wait with the time that the user gives all of them."""
+    return replace(job, timeout=timeout) if isinstance(job, protocol.WaitFor) else job
+
+
 def up(
     workspace: Workspace, policy: UpPolicy, *, wait: bool, wait_timeout: float | None, sink: Sink
 ) -> Draft:
@@ -314,12 +314,11 @@ def up(
     with opening(workspace, command="up", sink=sink, before=build) as change:
         made = draft(workspace, policy, make_host=True)
         jobs = prepare(change, made)
-        work = [*jobs.jobs, *(waits(made, jobs, timeout=wait_timeout) if wait else ())]
+        ready = waits(made, jobs, timeout=wait_timeout) if wait else []
+        work = [*(limited(job, wait_timeout) for job in jobs.jobs), *ready]
         change.execute(work)
         if not work:
             change.keep(made.observed)
-        if not work:
-            change.supervise(made.observed)
     return made
 
 

@@ -251,16 +251,16 @@ def healthcheck(
     )
     if not test or test[0] == "NONE" or (own is not None and own.disable):
         return None
-    said = {}
+    path, image = ("services", service.name, "healthcheck"), f"image {service.image}"
+    said, origins = {}, {}
     for name in ("interval", "timeout", "retries", "start_period", "start_interval"):
-        value = getattr(own, name, None)
-        value = getattr(inherited, name, None) if value is None else value
+        value, origin = getattr(own, name, None), project.where(*path, name)
+        if value is None:
+            value, origin = getattr(inherited, name, None), image
         if value is not None:
-            said[name] = value
-    origin = project.where("services", service.name, "healthcheck") if own is not None else ""
-    return runtime.Healthcheck(
-        test=test, origin=origin or f"HEALTHCHECK of image {service.image}", **said
-    )
+            said[name], origins[name] = value, origin
+    whole = project.where(*path) if own is not None else ""
+    return runtime.Healthcheck(test=test, origin=whole or image, origins=origins, **said)
 
 
 def _stop_signal(service: Service, config: ImageConfig, *, project: Project) -> str:

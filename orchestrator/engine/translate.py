@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator import __version__, names
 from orchestrator.engine import images, lending, material
@@ -194,7 +194,9 @@ def _job(node: Node, jobs: Jobs, context: Context, allocation: Allocation) -> pr
             id_ = action.container or jobs.created[action.subject].id
             return protocol.RunHooks(number=number, after=after, container=id_, phase=action.phase)
         case actions.WaitFor():
-            return _wait(number, after, action, jobs, context.observed)
+            path = ("services", action.subject, "depends_on", action.service)
+            return replace(_wait(number, after, action, jobs, context.observed),
+                           origin=context.project.where(*path))  # fmt: skip
         case _:
             return teardown_job(node)
 

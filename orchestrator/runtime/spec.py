@@ -130,6 +130,9 @@ class Healthcheck:
     start_period: float = 0.0
     start_interval: float = 5.0
     origin: str = ""
+    """Where the file says `healthcheck`, or which image does."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each of the numbers was said; those that are not here are defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from orchestrator import events
-from orchestrator.errors import DeadlineError, DependencyError, PcomposeError, StateError
+from orchestrator.errors import PcomposeError, StateError
 from orchestrator.names import LABEL_ANONYMOUS, LABEL_PROJECT
 from orchestrator.state import store, volumes
 from orchestrator.state.records import (
@@ -21,27 +19,28 @@ from orchestrator.state.records import (
     NetworkRecord,
     VolumeRecord,
 )
-from orchestrator.supervisor import hooks, protocol, waits
+from orchestrator.supervisor import hooks, protocol
+from orchestrator.supervisor.awaiting import Awaiting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from orchestrator.events import Kind, Sink, Status
     from orchestrator.supervisor.lanes import Lane
     from orchestrator.supervisor.launching import Stdio
     from orchestrator.supervisor.project import Project
 
-LOG_LINES = 5
-
 
 class Executor:
     """The jobs of one request; `emit` takes the progress."""
 
     def __init__(
-        self, project: Project, *, emit: Sink, stdio: Stdio | None = None,
-        stdio_job: int | None = None, started: Callable[[str], None] = lambda id_: None,
+        self, project: Project, jobs: Sequence[protocol.Job], *, emit: Sink,
+        stdio: Stdio | None = None, stdio_job: int | None = None,
+        started: Callable[[str], None] = lambda id_: None,
     ) -> None:
         self._project = project
+        self._awaiting = Awaiting(project, jobs, emit=emit)
         self._emit = emit
         self._stdio = stdio
         self._stdio_job = stdio_job
@@ -82,7 +81,7 @@ class Executor:
             case protocol.RunHooks():
                 await self._run_hooks(job)
             case protocol.WaitFor():
-                await self._wait_for(job)
+                await self._awaiting.wait(job)
             case _:
                 raise AssertionError(type(job).__name__)
 
@@ -262,74 +261,3 @@ class Executor:
             words = ("Running pre_start", "Exited")
             action = hooks.run_to_end(lane, parent, number, emit=self._emit)
             await self._shown("Container", record.name, words, action)
-
-    # -- waiting
-
-    async def _wait_for(self, job: protocol.WaitFor) -> None:
-        try:
-            await self._wait_all(job)
-        except (DependencyError, DeadlineError) as exc:
-            if job.required:
-                raise
-            for lane in self._lanes(job):
-                self._tell("Container", lane.record.name, "Skipped", "Warning",
-                           f"optional dependency {job.service}")  # fmt: skip
-            self._emit(events.Warned(message=f'optional dependency "{job.service}" of '
-                                             f'"{job.dependent}": {exc.message}'))  # fmt: skip
-
-    def _lanes(self, job: protocol.WaitFor) -> list[Lane]:
-        return [self._project.lanes[id_] for id_ in job.containers if id_ in self._project.lanes]
-
-    async def _wait_all(self, job: protocol.WaitFor) -> None:
-        if job.condition not in waits.CONDITIONS:
-            raise StateError(f"cannot wait for {job.service}: no condition {job.condition!r}")
-        if not job.containers:
-            raise DependencyError(f"{job.dependent} is missing dependency {job.service}")
-        try:
-            with anyio.fail_after(job.timeout):
-                async with anyio.create_task_group() as group:
-                    for id_ in job.containers:
-                        group.start_soon(self._wait_one, job, id_)
-        except TimeoutError as exc:
-            text = waits.too_late(dependent=job.dependent, timeout=job.timeout or 0.0)
-            raise DeadlineError(text) from exc
-        except BaseExceptionGroup as group_error:
-            raise _first(group_error) from None
-
-    async def _wait_one(self, job: protocol.WaitFor, id_: str) -> None:
-        lane = self._project.lane(id_)
-        self._tell("Container", lane.record.name, "Waiting", "Working")
-        while (found := self._verdict(lane, job)) is None:
-            await lane.changed()
-        if isinstance(found, waits.Met):
-            self._tell("Container", lane.record.name, found.text, "Done")
-            return
-        self._tell("Container", lane.record.name, "Error", "Error", found.message)
-        raise DependencyError(waits.with_evidence(
-            found.message, probes=lane.status.probes, log_lines=self._last_lines(lane)
-        ))  # fmt: skip
-
-    def _verdict(self, lane: Lane, job: protocol.WaitFor) -> waits.Met | waits.Failed | None:
-        if lane.is_removed:
-            return waits.Failed(message=f"container {lane.record.name} was removed")
-        subject = waits.Subject(name=lane.record.name, service=lane.record.service,
-                                status=lane.status, has_check=lane.has_check)  # fmt: skip
-        return waits.verdict(subject, job.condition, dependent=job.dependent)
-
-    def _last_lines(self, lane: Lane) -> list[str]:
-        from orchestrator.runtime import logs  # only where something went wrong
-
-        path = self._project.layout.container_log(self._project.name, lane.id)
-        try:
-            return [line.text for line in logs.read_log(path, tail=LOG_LINES)]
-        except OSError:
-            return []
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that made the others be cancelled."""
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            return _first(error)
-        return error
-    return group

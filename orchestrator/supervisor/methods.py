@@ -60,8 +60,8 @@ class Methods:
                 if stdio is not None and stdio.master is not None:
                     request.send({"tty": id_}, [stdio.master])
 
-            executor = Executor(self._project, emit=request.emit, stdio=stdio, stdio_job=number,
-                                started=started)  # fmt: skip
+            executor = Executor(self._project, jobs, emit=request.emit, stdio=stdio,
+                                stdio_job=number, started=started)  # fmt: skip
             walk = Walk(jobs, perform=executor.perform, limit=_limit(request.params))
             self._walks.add(walk)
             request.when_gone(walk.cancel)

@@ -151,8 +151,11 @@ class WaitFor(Job):
     """What is waited for."""
     dependent: str
     """Who waits; empty: the user (`--wait`)."""
+    origin: str = ""
+    """`compose.yaml:7`, where somebody said so."""
     required: bool = True
     timeout: float | None = None
+    """Seconds from the beginning of the request."""
 
 
 KINDS: dict[str, type[Job]] = {

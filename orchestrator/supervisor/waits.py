@@ -7,16 +7,13 @@ sentences are those docker compose prints.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from orchestrator.state.records import ContainerStatus
 
 CONDITIONS = ("running", "service_started", "service_healthy", "service_completed_successfully",
               "ready")  # fmt: skip
-_OUTPUT_LIMIT = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,27 +95,6 @@ def _healthy(subject: Subject, *, prefix: str) -> Met | Failed | None:
     return None
 
 
-def with_evidence(
-    message: str, *, probes: Sequence[dict[str, Any]], log_lines: Sequence[str]
-) -> str:
-    """The message and, indented below it, what the last probe and the container said last."""
-    parts = [message]
-    if probes:
-        last = probes[-1]
-        parts.append(f"  last probe (exit {last.get('exit_code')}):")
-        parts += _indented(str(last.get("output", ""))[-_OUTPUT_LIMIT:])
-    if log_lines:
-        parts.append("  last log lines:")
-        parts += _indented("\n".join(log_lines)[-4 * _OUTPUT_LIMIT :])
-    return "\n".join(parts)
-
-
-def _indented(text: str) -> list[str]:
-    return ["    " + line.rstrip() for line in text.splitlines() if line.strip()]
-
-
-def too_late(*, dependent: str, timeout: float) -> str:
+def too_late(*, timeout: float) -> str:
     """The sentence for a wait that took longer than it may."""
-    if dependent:
-        return "timeout waiting for dependencies"
     return f"application not healthy after {timeout:g}s"

@@ -42,12 +42,12 @@ services:
     assert rows[f"{stack.name}-app-1"]["State"] == "running"
 
 
-def test_an_unhealthy_dependency_fails_up_with_its_last_probe(stack: Stack) -> None:
+def test_an_unhealthy_dependency_fails_up_with_all_that_is_known(stack: Stack) -> None:
     stack.write("""
 services:
   db:
     image: pcompose/host
-    command: sleep infinity
+    command: sh -c "echo cannot open data; sleep infinity"
     healthcheck: {test: "echo no luck; exit 3", interval: 100ms, retries: 2}
   app:
     image: pcompose/host
@@ -57,7 +57,13 @@ services:
     done = stack("-p", stack.name, "up", "-d", ok=False)
     assert done.returncode == 1
     assert f"dependency failed to start: container {stack.name}-db-1 is unhealthy" in done.stderr
-    assert "no luck" in done.stderr
+    words = (
+        "app waits for db: service_healthy (compose.yaml:10)",
+        "healthcheck of db (compose.yaml:6): CMD-SHELL echo no luck; exit 3",
+        "interval 0.1s (compose.yaml:6), timeout 30s (default), retries 2 (compose.yaml:6)",
+        "last 3 probes:\n    exit 3 after ", "      no luck\n", "    cannot open data\n",
+    )  # fmt: skip
+    assert [w for w in words if w not in done.stderr] == []
     assert stack.ps()[f"{stack.name}-app-1"]["State"] == "created"
 
 
@@ -113,10 +119,17 @@ services:
     image: pcompose/host
     command: sleep infinity
     healthcheck: {test: [CMD, "false"], interval: 1s, retries: 100}
+  held:
+    image: pcompose/host
+    command: sleep infinity
+    depends_on: {slow: {condition: service_healthy}}
+  good: {image: pcompose/host, command: sleep infinity}
 """)
     done = stack("-p", stack.name, "up", "-d", "--wait", "--wait-timeout", "1", ok=False)
     assert done.returncode == 1
-    assert "slow" in done.stderr
+    assert "application not healthy after 1s\n" in done.stderr
+    named = [line.split()[1] for line in done.stderr.splitlines() if "is not ready" in line]
+    assert named == ["slow", "held"]
 
 
 def test_restart_policies_are_obeyed(stack: Stack) -> None:
