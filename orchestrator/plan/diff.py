@@ -260,6 +260,9 @@ class _Up:
                 removed = self._remove(container, cause="left over by a failed start")
                 self.hooked.setdefault(service, []).extend(removed)
         found = orphans.find(self.project, self.observed)
+        foreign = orphans.foreign_warning(self.project, self.observed)
+        if foreign and not self.policy.ignore_orphans:
+            self.builder.warnings.append(foreign)
         if not found or self.policy.ignore_orphans:
             return
         if not self.policy.remove_orphans:

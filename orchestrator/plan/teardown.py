@@ -9,6 +9,7 @@ stopped side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from orchestrator.errors import PlanError
 from orchestrator.names import short
@@ -67,7 +68,10 @@ def down(observed: Observed, policy: DownPolicy, *, declared: Project | None) ->
     PlanError: a named service that the files lack."""
     related = relations(observed, declared)
     services = _down_services(related, policy.services, declared)
-    chosen = [c for c in observed.containers if _goes_down(c, services, policy, declared)]
+    chosen = [
+        c for c in observed.containers
+        if _goes_down(c, services, policy, declared) and not _is_foreign(c, observed, declared)
+    ]  # fmt: skip
     builder = PlanBuilder()
     hooked = _with_pre_stop(chosen, declared)
     stops = _stop_all(builder, related, chosen, timeout=policy.timeout, hooked=hooked)
@@ -81,7 +85,7 @@ def down(observed: Observed, policy: DownPolicy, *, declared: Project | None) ->
     _remove_networks(builder, observed, rest, removed, named=bool(policy.services))
     if policy.volumes:
         _remove_volumes(builder, observed, rest, removed, named=bool(policy.services))
-    _warn_of_orphans(builder, declared, rest)
+    _warn_of_orphans(builder, declared, replace(observed, containers=tuple(rest)))
     if not builder.nodes:
         name = _name(observed, declared)
         builder.warnings.append(f'Warning: No resource found to remove for project "{name}".')
@@ -189,14 +193,22 @@ def _remove_volumes(
             builder.warnings.append(f"Volume {name} Resource is still in use")
 
 
-def _warn_of_orphans(
-    builder: PlanBuilder, declared: Project | None, rest: list[ObservedContainer]
-) -> None:
+def _warn_of_orphans(builder: PlanBuilder, declared: Project | None, rest: Observed) -> None:
+    """`rest` is what stays."""
     if declared is None:
         return
-    found = orphans.find(declared, Observed(project=None, containers=tuple(rest)))
+    found = orphans.find(declared, rest)
     if found:
         builder.warnings.append(orphans.warning(found))
+    foreign = orphans.foreign_warning(declared, rest)
+    if foreign:
+        builder.warnings.append(foreign)
+
+
+def _is_foreign(
+    container: ObservedContainer, observed: Observed, declared: Project | None
+) -> bool:
+    return declared is not None and orphans.is_foreign(declared, container, observed)
 
 
 # stop, start, restart
@@ -456,6 +468,8 @@ def kill(
         if not container.is_running or (services and record.service not in services):
             continue
         if not remove_orphans and (record.oneoff or _is_undeclared(container, declared)):
+            continue
+        if _is_foreign(container, observed, declared):
             continue
         builder.add(
             KillContainer(

@@ -47,6 +47,7 @@ def observe(layout: Layout, project: str) -> Observed:
         networks={n.record.name: n for n in networks(layout)},
         volumes={v.name: v for v in volumes(layout)},
         broken=tuple(broken),
+        files=frozenset(filter(os.path.isfile, {file for c in found for file in c.files})),
     )
 
 

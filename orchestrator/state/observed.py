@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.names import LABEL_CONFIG_FILES
 from orchestrator.state.records import (
     ContainerRecord,
     ContainerStatus,
@@ -24,6 +25,11 @@ class ObservedContainer:
     @property
     def is_running(self) -> bool:
         return self.status.state == "running"
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The Compose files it was made from."""
+        return frozenset(filter(None, self.record.labels.get(LABEL_CONFIG_FILES, "").split(",")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,8 @@ class Observed:
     """All volumes of the machine by name."""
     broken: tuple[str, ...] = ()
     """Ids of container directories without a readable record: leftovers, to be removed."""
+    files: frozenset[str] = frozenset()
+    """Those Compose files the containers were made from that are still there."""
 
     def of_service(self, service: str) -> tuple[ObservedContainer, ...]:
         """Its replicas, one-offs excluded; by index, then oldest first."""

@@ -92,7 +92,8 @@ class Link:
         await self._ready.wait()
 
     async def wait_adopted(self) -> None:
-        """Until a keeper has told what it keeps, and `connected` has heard it."""
+        """Until the keeper has told what it keeps, `connected` has heard it, and the keeper knows
+        the containers it did not start: before that it executes nothing in them."""
         await self._adopted.wait()
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -196,6 +197,8 @@ class Link:
     def _unready(self) -> None:
         if self._ready.is_set():
             self._ready = anyio.Event()
+        if self._adopted.is_set():
+            self._adopted = anyio.Event()
 
     async def _reconnect(self) -> None:
         delay = 0.05

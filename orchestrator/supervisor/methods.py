@@ -164,6 +164,7 @@ class _Execution:
             user=wish.user, cwd=wish.cwd, tty=wish.tty, privileged=wish.privileged, capture=False,
         )  # fmt: skip
         said = " ".join(wish.argv)
+        await self._link.wait_adopted()
         lane.publish(f"exec_create: {said}", execID=self._key)
         self._link.send(message, self._request.fds)
         answer, master = await conversation.next()

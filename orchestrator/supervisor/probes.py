@@ -64,6 +64,7 @@ def note(lane: Lane, state: health.Health, entry: dict[str, Any]) -> None:
 async def probe(lane: Lane, spec: Healthcheck) -> tuple[int, str] | None:
     """Exit code and output; None where the keeper was lost, which says nothing of the container."""
     link = lane.project.link
+    await link.wait_adopted()
     exec_id = link.new_key("probe")
     request = exec_request(
         lane.spec, lane.status.pid, exec_id=exec_id, hierarchy=lane.project.hierarchy,

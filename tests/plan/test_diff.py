@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import CycleError, PlanError
+from orchestrator.names import LABEL_CONFIG_FILES
 from orchestrator.plan.actions import CreateContainer, StopContainer
-from orchestrator.spec.model import IpamPool, Network, Service, Volume
+from orchestrator.spec.model import IpamPool, Network, Service, Volume, VolumesFrom
 from orchestrator.spec.tree import Mark
 from tests.plan.world import World, kinds, project, service, text, world
 
@@ -412,6 +413,39 @@ def test_a_one_off_is_an_orphan_once_it_has_ended(state: Any, orphan: bool) -> N
     there.put(replace(made.record, id="run", name="p-db-run-1", oneoff=True, index=0), state=state)
     assert bool(there.plan(project(DB)).warnings) is orphan
     assert bool(there.plan(project(DB), remove_orphans=True)) is orphan
+
+
+def of_files(there: World, name: str, files: str) -> None:
+    (made,) = [c for c in there.containers.values() if c.record.name == name]
+    there.put(replace(made.record, labels={LABEL_CONFIG_FILES: files}), state="running")
+
+
+def test_what_other_files_made_that_are_still_there_is_left_alone() -> None:
+    there = world(project(DB, CACHE))
+    of_files(there, "p-cache-1", "/x/other.yaml")
+    here = replace(project(DB), files=("/x/compose.yaml",))
+    there.files = frozenset({"/x/other.yaml"})
+    for remove in (False, True):
+        plan = there.plan(here, remove_orphans=remove)
+        assert not plan
+        assert [w.split(" are left")[0] for w in plan.warnings] == [
+            "containers p-cache-1 of project p were made from /x/other.yaml and"]
+    there.files = frozenset()  # the file was renamed or removed: nobody's any more
+    assert there.plan(here, remove_orphans=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"restart": "always"},
+        {"volumes_from": (VolumesFrom(service="db", read_only=True),)},
+        {"stop_signal": "SIGINT"},
+    ],
+)
+def test_a_change_that_is_easily_overlooked_recreates(change: dict[str, Any]) -> None:
+    sharing = service("web", needs="db", volumes_from=(VolumesFrom(service="db"),))
+    plan = world(project(DB, sharing)).plan(project(DB, replace(sharing, **change)))
+    assert kinds(plan, [CreateContainer]) == ["CreateContainer p-web-1"]
 
 
 # host ports

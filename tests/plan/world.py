@@ -93,6 +93,7 @@ class World:
         self.networks: dict[str, ObservedNetwork] = {}
         self.volumes: dict[str, Any] = {}
         self.broken: tuple[str, ...] = ()
+        self.files: frozenset[str] = frozenset()
         self.image = "sha256:1"
         self.clock = self.subnets = 0
         self.decided: dict[str, NetworkRecord] = {}
@@ -110,6 +111,7 @@ class World:
                 )
             ),
             networks=dict(self.networks), volumes=dict(self.volumes), broken=self.broken,
+            files=self.files,
         )  # fmt: skip
 
     def plan(self, wish: Project, **policy: Any) -> Plan:
