@@ -93,6 +93,13 @@ class Project:
 
         return reconcile.draft(self._workspace, policy or UpPolicy()).plan
 
+    def changed_volumes(self) -> list[str]:
+        """Names of volumes that are another in the files than they were made; they stay as they
+        are unless `UpPolicy.renew_volumes` names them."""
+        from orchestrator.engine import reconcile
+
+        return reconcile.changed_volumes(self._workspace)
+
     def up(
         self, policy: UpPolicy | None = None, *, wait: bool = False,
         wait_timeout: float | None = None, sink: Sink = ignore,

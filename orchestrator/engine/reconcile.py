@@ -29,7 +29,7 @@ from orchestrator.engine.endpoints import ports
 from orchestrator.engine.resolve import check
 from orchestrator.engine.workspace import Workspace
 from orchestrator.events import Progress, Sink, Warned
-from orchestrator.plan import actions
+from orchestrator.plan import actions, resources, teardown
 from orchestrator.plan.diff import diff
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.policy import UpPolicy
@@ -312,6 +312,7 @@ def up(
     """`up -d`: make it so and return the plan that was carried out."""
     build = builder(workspace, policy, sink=sink)
     with opening(workspace, command="up", sink=sink, before=build) as change:
+        drop_volumes(change, policy)
         made = draft(workspace, policy, make_host=True)
         jobs = prepare(change, made)
         ready = waits(made, jobs, timeout=wait_timeout) if wait else []
@@ -320,6 +321,22 @@ def up(
         if not work:
             change.keep(made.observed)
     return made
+
+
+def changed_volumes(workspace: Workspace) -> list[str]:
+    """Names of volumes that are another in the files than they were made."""
+    observed = workspace.observe()
+    if not any(v.project == workspace.name for v in observed.volumes.values()):
+        return []
+    return resources.changed_volumes(workspace.runnable, observed)
+
+
+def drop_volumes(change: Change, policy: UpPolicy) -> None:
+    """Remove the volumes that the policy wants to have made again, and who has them."""
+    if policy.renew_volumes:
+        observed = change.workspace.observe()
+        plan = teardown.drop_volumes(observed, policy.renew_volumes)
+        change.execute([translate.teardown_job(node, observed) for node in plan])
 
 
 def builder(workspace: Workspace, policy: UpPolicy, *, sink: Sink) -> Callable[[], None]:

@@ -99,6 +99,7 @@ class Attached:
         change = reconcile.opening(self._workspace, command="up", sink=self._sink, before=build)
         change.__enter__()
         self._change = change
+        reconcile.drop_volumes(change, self._policy)
         made = reconcile.draft(self._workspace, self._policy, make_host=True)
         self._choose(made)
         jobs = reconcile.prepare(change, made)
@@ -238,8 +239,9 @@ class Attached:
             self._code_taken, self.exit_code = True, code
         if self.interrupts or self.is_aborting or not rules.abort:
             return
-        if rules.abort == "failure" and code == 0:
-            return
+        others = rules.exit_code_from not in (None, event.service)
+        if code == 0 and (rules.abort == "failure" or others):
+            return  # a job that has done its work ends no test that is still to come
         self.is_aborting = self._is_stop_wanted = True
         if rules.exit_code_from is None:
             self.exit_code = code

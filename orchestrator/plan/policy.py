@@ -27,6 +27,8 @@ class UpPolicy:
     remove_orphans: bool = False
     ignore_orphans: bool = False
     renew_anonymous_volumes: bool = False
+    renew_volumes: tuple[str, ...] = ()
+    """Volumes to be made again, and with them every container that has one."""
     all_resources: bool = False
     """Also the networks and volumes that no service uses."""
     separator: str = "-"

@@ -2,7 +2,8 @@
 
 Decisions only; `diff` turns them into actions.  A network whose configuration changed is made
 again, and with it every container on it: a container carries its addresses in its record, which is
-never rewritten.  A volume is never touched once it exists: data is worth more than its options.
+never rewritten.  A volume is never touched once it exists, unless the user has said so before
+(`teardown.drop_volumes`): data is worth more than its options.
 """
 
 from __future__ import annotations
@@ -69,6 +70,19 @@ def needed(
             hint="make it first, or remove `external: true` so that this project makes it",
         )
     return found
+
+
+def changed_volumes(project: Project, observed: Observed) -> list[str]:
+    """Names of the project's volumes whose configuration is another than they were made with."""
+    declared = (v for v in project.volumes.values() if not v.external)
+    return [v.name for v in declared if _is_changed(v, observed, project)]
+
+
+def _is_changed(volume: Volume, observed: Observed, project: Project) -> bool:
+    there = observed.volumes.get(volume.name)
+    if there is None or there.project != project.name:
+        return False
+    return there.config_hash != hashing.config_hash(hashing.volume_tree(volume))
 
 
 def network_of(project: Project, key: str) -> Network:
@@ -155,7 +169,7 @@ def _volumes(
             continue
         elif there.project != project.name:
             found.warnings.append(_foreign("volume", volume.name, there.project))
-        elif there.config_hash != hashing.config_hash(hashing.volume_tree(volume)):
+        elif _is_changed(volume, observed, project):
             found.warnings.append(
                 f"volume {volume.name} stays as it is, though its configuration changed"
                 f"{_at(project.where('volumes', key))}; remove it to have it made again"

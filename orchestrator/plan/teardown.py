@@ -8,7 +8,7 @@ stopped side by side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import PlanError
@@ -209,6 +209,21 @@ def _is_foreign(
     container: ObservedContainer, observed: Observed, declared: Project | None
 ) -> bool:
     return declared is not None and orphans.is_foreign(declared, container, observed)
+
+
+def drop_volumes(observed: Observed, names: Collection[str]) -> Plan:
+    """Remove volumes with their data, before that every container of the project that has one:
+    the next `up` makes all of it again."""
+    builder = PlanBuilder()
+    chosen = [c for c in observed.containers if set(names) & set(c.record.named_volumes.values())]
+    stops = _stop_all(builder, relations(observed, None), chosen, timeout=None,
+                      hooked=_with_pre_stop(chosen, None))  # fmt: skip
+    removed = [
+        _remove(builder, c, after=stops.get(c.record.id, ()), volumes=False) for c in chosen
+    ]
+    for name in sorted(names):
+        builder.add(RemoveVolume(subject=name), after=removed)
+    return builder.build()
 
 
 # stop, start, restart

@@ -191,12 +191,35 @@ services:
     assert stack.ps()[f"{stack.name}-deaf-1"]["ExitCode"] == 137
 
 
-def test_abort_and_exit_code_from(stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("flags", "code", "server"),
+    [
+        (("--exit-code-from", "test"), 3, 143),
+        (("--exit-code-from", "server"), 143, 143),
+        (("--abort-on-container-exit",), 0, 143),
+        (("--abort-on-container-failure",), 3, 143),
+    ],
+)
+def test_who_ends_up_and_with_which_code(
+    stack: Stack, flags: tuple[str, ...], code: int, server: int
+) -> None:
+    """R-11: `init` ends first and well, then `test` fails, `server` is stopped."""
     stack.write("""
 services:
-  test: {image: pcompose/host, command: sh -c "sleep 0.2; exit 3"}
-  server: {image: pcompose/host, command: sleep infinity}
+  init:
+    image: pcompose/host
+    command: "true"
+    depends_on: {server: {condition: service_healthy}}
+  test:
+    image: pcompose/host
+    command: sh -c "sleep 0.2; exit 3"
+    depends_on: {init: {condition: service_completed_successfully}}
+  server:
+    image: pcompose/host
+    command: sh -c "trap 'exit 143' TERM; touch /tmp/up; while :; do sleep 0.05; done"
+    healthcheck: {test: [CMD, test, -f, /tmp/up]}
 """)
-    done = stack("-p", stack.name, "up", "--exit-code-from", "test", ok=False)
-    assert done.returncode == 3
-    assert stack.ps()[f"{stack.name}-server-1"]["State"] == "exited"
+    done = stack("-p", stack.name, "up", *flags, ok=False, timeout=60)
+    assert done.returncode == code
+    row = stack.ps()[f"{stack.name}-server-1"]
+    assert (row["State"], row["ExitCode"]) == ("exited", server)

@@ -1,4 +1,4 @@
-"""What users of Compose tools stumbled over, on whole stacks: waiting, making again, leaving over."""
+"""What users of Compose tools stumbled over, on whole stacks."""
 
 from __future__ import annotations
 

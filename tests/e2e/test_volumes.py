@@ -120,3 +120,29 @@ volumes:
     assert "compose.yaml:6:" in told
     assert words in told
     assert stack.remains() == {}
+
+
+def test_a_changed_volume_is_made_again_only_after_a_yes(stack: Stack) -> None:
+    text = """
+services:
+  a: {image: pcompose/host, command: sleep infinity, volumes: ["data:/data"], stop_signal: SIGKILL}
+  b: {image: pcompose/host, command: sleep infinity, stop_signal: SIGKILL}
+volumes: {data: {labels: {x: "%s"}}}
+"""
+    stack.write(text % 1)
+    stack("-p", stack.name, "up", "-d")
+    stack.execute("a", "touch", "/data/file")
+    before = {name: row["ID"] for name, row in stack.ps().items()}
+    stack.write(text % 2)
+    asked = f'Volume "{stack.name}_data" exists but doesn\'t match configuration in compose file.'
+    for answer in ("", "n\n", "yes\n"):
+        done = stack("-p", stack.name, "up", "-d", input=answer)
+        assert asked in done.stdout
+        assert "stays as it is" in done.stderr
+    assert stack.execute("a", "ls", "/data") == "file\n"
+    assert {name: row["ID"] for name, row in stack.ps().items()} == before
+    stack("-p", stack.name, "up", "-d", "--yes")
+    assert stack.execute("a", "ls", "/data") == ""
+    after = {name: row["ID"] for name, row in stack.ps().items()}
+    assert [name for name in after if after[name] != before[name]] == [f"{stack.name}-a-1"]
+    assert asked not in stack("-p", stack.name, "up", "-d").stdout

@@ -332,3 +332,14 @@ def test_rm_with_stop_stops_first() -> None:
 [1] -> #2 RemoveContainer p-web-1 web1-3
 """
     )
+
+
+def test_a_volume_that_is_to_be_made_again_takes_who_has_it_along() -> None:
+    holder = service("db", volumes="data")
+    there = world(project(holder, service("web", needs="db"), service("cache")))
+    plan = teardown.drop_volumes(there.observed(), ["p_data"])
+    assert kinds(plan) == [
+        "StopContainer p-db-1", "RemoveContainer p-db-1", "RemoveVolume p_data"]
+    there.apply(plan)
+    again = there.plan(project(holder, service("web", needs="db"), service("cache")))
+    assert {"CreateVolume p_data", "CreateContainer p-db-1"} <= set(kinds(again))

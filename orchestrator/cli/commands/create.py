@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, alias, lacking, many, number, switch
 from orchestrator.cli.policies import refuse_together, shown, up_policy
+from orchestrator.cli.questions import with_renewed_volumes
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -36,6 +37,7 @@ def run(call: Invocation) -> int:
     policy = up_policy(call.args, start=False)
     if shown(call, lambda: call.project.plan(policy)):
         return 0
+    policy = with_renewed_volumes(call, policy)
     renderer = call.out.renderer("create")
     try:
         call.project.up(policy, sink=renderer)

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import table, verbs
-from orchestrator.cli.commands.rm import confirmed
 from orchestrator.cli.grammar import Command, many, option, switch
+from orchestrator.cli.questions import confirmed
 from orchestrator.errors import PcomposeError, UsageError
 
 if TYPE_CHECKING:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import terminal
 from orchestrator.cli.grammar import Command, switch
-from orchestrator.cli.output import Output
 from orchestrator.cli.policies import previewed
+from orchestrator.cli.questions import confirmed
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -23,7 +21,6 @@ COMMAND = Command(
         switch("volumes", "v", "Also anonymous volumes"),
     ),
 )
-_YES = ("y", "1", "t", "true")
 
 
 def run(call: Invocation) -> int:
@@ -44,11 +41,3 @@ def run(call: Invocation) -> int:
     finally:
         renderer.close()
     return 0
-
-
-def confirmed(out: Output, question: str) -> bool:
-    """Whether a word from standard input says yes; `yes` itself does not, as everywhere."""
-    asked = f"? {question} (y/N) " if terminal.is_terminal(0) else f"{question}\n"
-    out.stdout.write(asked)
-    out.flush()
-    return sys.stdin.readline().strip().lower() in _YES

@@ -15,12 +15,14 @@ from orchestrator.cli.grammar import (
     switch,
 )
 from orchestrator.cli.policies import build_sink, refuse_together, shown, up_policy
+from orchestrator.cli.questions import with_renewed_volumes
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.attach import Printer
     from orchestrator.cli.main import Invocation
     from orchestrator.events import Event, Sink
+    from orchestrator.plan.policy import UpPolicy
 
 
 COMMAND = Command(
@@ -70,9 +72,10 @@ def run(call: Invocation) -> int:
     policy = up_policy(args)
     if shown(call, lambda: call.project.plan(policy)):
         return 0
+    policy = with_renewed_volumes(call, policy)
     if args.has("detach") or args.has("wait") or args.has("no-start"):
-        return _detached(call, args)
-    return _attached(call, args)
+        return _detached(call, args, policy)
+    return _attached(call, args, policy)
 
 
 def _check(args: Arguments) -> None:
@@ -94,25 +97,25 @@ def _check(args: Arguments) -> None:
                              "--abort-on-container-failure, --attach or --attach-dependencies")
 
 
-def _detached(call: Invocation, args: Arguments) -> int:
+def _detached(call: Invocation, args: Arguments, policy: UpPolicy) -> int:
     seconds = args.number("wait-timeout") or None
     renderer = call.out.renderer("up")
     try:
-        call.project.up(up_policy(args), wait=args.has("wait"), wait_timeout=seconds,
+        call.project.up(policy, wait=args.has("wait"), wait_timeout=seconds,
                         sink=build_sink(args, renderer))  # fmt: skip
     finally:
         renderer.close()
     return 0
 
 
-def _attached(call: Invocation, args: Arguments) -> int:
+def _attached(call: Invocation, args: Arguments, policy: UpPolicy) -> int:
     from orchestrator.cli import attach
 
     abort = "exit" if args.has("abort-on-container-exit") or args.text("exit-code-from") else ""
     abort = abort or ("failure" if args.has("abort-on-container-failure") else "")
     renderer = call.out.renderer("up")
     session = call.project.up_attached(
-        up_policy(args), sink=build_sink(args, renderer), abort=abort,
+        policy, sink=build_sink(args, renderer), abort=abort,
         attach=tuple(args.all("attach")),
         no_attach=tuple(args.all("no-attach")), timeout=args.number("timeout"),
         attach_dependencies=args.has("attach-dependencies"),

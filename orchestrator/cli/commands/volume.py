@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import moments, table, verbs
-from orchestrator.cli.commands.rm import confirmed
 from orchestrator.cli.grammar import Command, many, option, switch
+from orchestrator.cli.questions import confirmed
 from orchestrator.cli.volumes import fields
 from orchestrator.errors import PcomposeError, UsageError
 
