@@ -18,7 +18,8 @@ from orchestrator.engine.logs import LogEntry, Stream
 from orchestrator.engine.lookup import check
 from orchestrator.errors import DeadlineError, DependencyError, NetworkError, UsageError
 from orchestrator.runtime import logs
-from orchestrator.supervisor import client, waits
+from orchestrator.runtime.spec import ContainerSpec
+from orchestrator.supervisor import client, evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 RETRY = (0.005, 0.01, 0.02, 0.05)
 """Seconds between two tries, the last for all that follow."""
-LAST_LINES = 10
 _CONNECT, _ANSWER = 0.5, 5.0
 
 
@@ -168,20 +168,26 @@ class Waiting:
     def _obituary(self, container: ObservedContainer) -> str:
         status, name = container.status, container.record.name
         code = "unknown" if status.exit_code is None else status.exit_code
-        killed = ", killed for want of memory" if status.oom_killed else ""
-        message = f"container {name} exited ({code}{killed})"
+        message = f"container {name} exited ({code})"
         if status.state == "created":
             message = f"container {name} has not been started"
         if status.error:
             message += f": {status.error}"
-        return waits.with_evidence(message, probes=status.probes,
-                                   log_lines=self._last_lines(container))  # fmt: skip
+        return self._with_evidence(message, container)
+
+    def _with_evidence(self, message: str, container: ObservedContainer) -> str:
+        spec = ContainerSpec.from_json(container.record.spec)
+        case = evidence.Case(
+            name=container.record.name, service=container.record.service, status=container.status,
+            check=spec.healthcheck, log_lines=self._last_lines(container),
+        )  # fmt: skip
+        return evidence.of_failure(message, case, now=time.time())
 
     def _last_lines(self, container: ObservedContainer) -> list[str]:
         record = container.record
         path = self._workspace.layout.container_log(record.project, record.id)
         try:
-            return [line.text for line in logs.read_log(path, tail=LAST_LINES)]
+            return [line.text for line in logs.read_log(path, tail=evidence.LINES)]
         except OSError:
             return []
 
@@ -200,10 +206,8 @@ class Waiting:
     def too_late(self, timeout: float, conditions: Sequence[Condition]) -> DeadlineError:
         container = self.look()
         tried = "; ".join(c.tried for c in conditions if c.tried)
-        return DeadlineError(waits.with_evidence(
-            f"{container.record.name} is not ready after {timeout:g}s: {tried}",
-            probes=container.status.probes, log_lines=self._last_lines(container),
-        ))  # fmt: skip
+        message = f"{container.record.name} is not ready after {timeout:g}s: {tried}"
+        return DeadlineError(self._with_evidence(message, container))
 
     def close(self) -> None:
         self._stream.close()
