@@ -52,6 +52,12 @@ class StateChanged:
     attributes: dict[str, str] = field(default_factory=dict)
     """Labels of the user's own, image, name, and what belongs to the action: exitCode, signal."""
 
+    @property
+    def is_end(self) -> bool:
+        """Whether it will not come back by itself: `die` alone does not say so where a policy
+        restarts it, and a stop before that has no `die`."""
+        return self.action in ("stop", "destroy") or (self.action == "die" and not self.restarting)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:

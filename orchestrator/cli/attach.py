@@ -69,6 +69,11 @@ class Printer:
         text = f"{name} exited with code {code}" + " (restarting)" * event.restarting
         self._out.line(terminal.paint(text, self._colour_of(name)))
 
+    def replaced(self, event: StateChanged, *, project: str) -> None:
+        """`web-1 has been recreated`."""
+        name = display_name(project, event.name, event.service, event.index)
+        self._out.line(terminal.paint(f"{name} has been recreated", self._colour_of(name)))
+
     def hook(self, event: HookOutput, *, project: str) -> None:
         """`web-1 -> | text`, a line that a hook has written."""
         name = display_name(project, event.name, event.service, event.index)
@@ -102,4 +107,5 @@ def _show(session: Attached, found: list[LogEntry | StateChanged], printer: Prin
         if not isinstance(event, StateChanged):
             printer.entry(event)
         elif event.action == "die" and session.is_watched(event):
-            printer.ended(event, project=project)
+            tell = printer.replaced if event.container in session.replaced else printer.ended
+            tell(event, project=project)

@@ -46,8 +46,7 @@ def _ends(
         for event in stream.events():
             if not isinstance(event, StateChanged) or event.container not in waiting:
                 continue
-            is_end = event.action == "die" and not event.restarting
-            if is_end or event.action == "destroy":
+            if event.is_end:
                 del waiting[event.container]
                 yield event.container, _code(event.exit_code)
 

@@ -89,7 +89,7 @@ def _future(
                 continue
             if event.action == "start" and (not services or event.service in services):
                 running.add(event.container)
-            elif event.action == "die" and not event.restarting:
+            elif event.is_end:
                 running.discard(event.container)
         if not stream.is_watching:
             # the supervisor is gone: the next one tells, and what ended meanwhile is seen here

@@ -57,6 +57,10 @@ class Attached:
         self._running: set[str] = set()
         self._awaited: set[str] = set()
         """Containers whose start is done or on its way, but has not been told yet."""
+        self._coming: dict[str, str] = {}
+        """Name -> id of a container that another command has made and not started yet."""
+        self.replaced: set[str] = set()
+        """Ids of containers that have given way to another one of their name."""
         self._logged: set[str] = set()
         self._monitored: set[str] = set()
         self._submission: Submission | None = None
@@ -225,12 +229,24 @@ class Attached:
             self._awaited.discard(event.container)
         if not self.is_watched(event):
             return
-        if event.action == "start":
+        if event.action == "create":
+            self._coming[event.name] = event.container
+        elif event.action == "start":
+            self._coming.pop(event.name, None)
             self._running.add(event.container)
-        elif event.action == "die":
-            if not event.restarting:
-                self._running.discard(event.container)
+        if event.is_end:
+            self._end(event)
+        if event.action == "die" and event.container not in self.replaced:
             self._judge(event)
+
+    def _end(self, event: StateChanged) -> None:
+        """It runs no more; where another one was made in its place, that one is waited for."""
+        self._running.discard(event.container)
+        if self._coming.get(event.name) == event.container:
+            self._awaited.discard(self._coming.pop(event.name))  # it never came
+        elif event.name in self._coming:
+            self.replaced.add(event.container)
+            self._awaited.add(self._coming[event.name])
 
     def _judge(self, event: StateChanged) -> None:
         """Abort, and the exit code of the session."""

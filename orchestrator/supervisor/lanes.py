@@ -115,7 +115,7 @@ class Lane:
         self.project.hub.publish(events.StateChanged(
             action=action, container=record.id, name=record.name, service=record.service,
             index=record.index, oneoff=record.oneoff, health=status.health, time=time.time(),
-            exit_code=status.exit_code if action == "die" else None,
+            exit_code=status.exit_code if action in ("die", "stop") else None,
             restarting=status.state == "restarting", attributes={**self._described, **attributes},
         ))  # fmt: skip
 
@@ -255,10 +255,11 @@ class Lane:
     async def stop(self, timeout: float | None = None) -> bool:
         """Stop it and silence its restart policy; whether it ran."""
         async with self._turn:
-            ran = self.is_running
+            ran, was_waiting = self.is_running, self.status.state == "restarting"
             self._silence()
             if ran:
                 await self._stop(self.spec.stop_grace_period if timeout is None else timeout)
+            if ran or was_waiting:  # who heard that it would come back hears that it will not
                 self.publish("stop")
             return ran
 

@@ -125,6 +125,17 @@ def test_watchers_see_docker_s_order_of_events(ground: Ground) -> None:
     watch.close()
 
 
+def test_a_stop_between_two_runs_is_told(ground: Ground) -> None:
+    watch = ground.watch()
+    web = ground.spec("web", "exit 1", restart="always")
+    ground.up(web)
+    ground.until(web, lambda s: s.state == "restarting" and s.restarts > 2)
+    ground.execute(protocol.StopContainer(number=1, container=web.id))
+    assert watch.actions("stop")[-2:] == ["die", "stop"]
+    assert ground.status(web).state == "exited"
+    watch.close()
+
+
 def test_a_stop_and_a_start_in_one_request_is_a_restart(ground: Ground) -> None:
     web = ground.spec("web", FOREVER)
     ground.up(web)
