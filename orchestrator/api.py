@@ -22,6 +22,7 @@ from orchestrator.events import ignore
 
 if TYPE_CHECKING:
     from orchestrator.engine.configuration import Configuration
+    from orchestrator.engine.imagestore import Images
     from orchestrator.engine.inventory import ImageRow, StoredImage
     from orchestrator.engine.listing import ProjectRow
     from orchestrator.engine.logs import LogEntry
@@ -540,3 +541,11 @@ def import_image(source: Any, reference: str, *, changes: Sequence[str] = ()) ->
     from orchestrator.engine import inventory
 
     return inventory.import_rootfs(source, reference, changes=changes)
+
+
+
+def image_store() -> Images:
+    """The images of this machine: look at them, name, remove and save them."""
+    from orchestrator.engine.imagestore import Images
+
+    return Images()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from orchestrator.build.cache import digest
 from orchestrator.build.mountflag import Mount
 from orchestrator.build.request import CancelledError
+from orchestrator.image import removal
 
 _PATIENCE = 0.05
 
@@ -67,6 +67,26 @@ def _make(path: str, mount: Mount, fill: Callable[[str], None]) -> None:
         os.chown(new, mount.uid, mount.gid)
         os.rename(new, path)
     except OSError:
-        shutil.rmtree(new, ignore_errors=True)
+        removal.remove_tree(new)
         if not os.path.isdir(path):
             raise  # else another build, sharing it, was quicker
+
+
+def forget(root: str) -> None:
+    """Delete the directories that nobody uses just now."""
+    try:
+        names = os.listdir(f"{root}/caches")
+    except FileNotFoundError:
+        return
+    for name in names:
+        path = f"{root}/caches/{name}"
+        if name.endswith(".lock") or not os.path.isdir(path):
+            continue
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            removal.remove_tree(path)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)

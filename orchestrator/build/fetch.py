@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from urllib.parse import unquote, urlsplit
 
 from orchestrator.build.fault import Place, fault
 from orchestrator.build.tree import Tree
@@ -57,6 +55,8 @@ class Fetched:
                         hint="name the file in the destination")
 
     def _stored_name(self) -> str:
+        from urllib.parse import unquote, urlsplit
+
         name = os.path.basename(unquote(urlsplit(self.url).path))
         return "file" if name in ("", ".", "..") or "\0" in name else name
 
@@ -167,6 +167,8 @@ class Fetched:
         os.rename(chosen, f"{self._directory}/content")
 
     def _git(self, *words: str) -> str:
+        import subprocess
+
         environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0",
                        "GIT_ALLOW_PROTOCOL": "http:https:ssh:git"}
         try:

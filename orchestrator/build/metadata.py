@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -159,6 +158,8 @@ def _volume(config: ImageConfig, made: Any, scope: Scope) -> ImageConfig:  # as 
 
 
 def _stopsignal(config: ImageConfig, made: Any, scope: Scope) -> ImageConfig:  # as above
+    import signal  # 4 ms
+
     word = _value(made, scope)
     name = word.upper().removeprefix("SIG")
     known = hasattr(signal.Signals, f"SIG{name}") or name.startswith(("RTMIN", "RTMAX"))

@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.errors import BuildError
 from orchestrator.events import Sink
-from orchestrator.image.store import Image, ImageStore
-from orchestrator.runtime.spec import File, Mount
+
+if TYPE_CHECKING:
+    from orchestrator.image.store import Image, ImageStore
+    from orchestrator.runtime.spec import File, Mount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,8 @@ from orchestrator.build.view import Layers
 from orchestrator.errors import BuildError, InternalError, PcomposeError
 from orchestrator.events import Warned
 from orchestrator.image import config as configs
-from orchestrator.image import digest, host
-from orchestrator.image.config import ConfigFile, ImageConfig, Platform
+from orchestrator.image import digest
+from orchestrator.image.config import ConfigFile, History, ImageConfig, Platform
 from orchestrator.image.manifest import host_platform
 from orchestrator.image.steps import StepRecords
 from orchestrator.image.store import Image
@@ -147,8 +147,8 @@ class _Build:
                                [layer.diff_id for layer in layers])  # fmt: skip
         return State(
             chain=chain, layers=layers, config=replace(file.config, on_build=()),
-            history=list(file.history), created=file.created, author=file.author,
-            host_usr=image.host_usr,
+            history=[*_unsaid(file, len(layers)), *file.history], created=file.created,
+            author=file.author, host_usr=image.host_usr,
         )  # fmt: skip
 
     def _check_platform(self, stage: Stage, found: str) -> None:
@@ -192,6 +192,12 @@ class _Build:
         if unused:
             self._drivers.sink(Warned(
                 message=f"{file}: no ARG takes the build argument {', '.join(unused)}"))
+
+
+def _unsaid(file: ConfigFile, layers: int) -> list[History]:
+    """For layers of which the image does not say how they came to be: each has its entry."""
+    said = sum(not item.empty_layer for item in file.history)
+    return [History()] * (layers - said)
 
 
 def platform_of(text: str) -> Platform:
@@ -239,7 +245,7 @@ def automatic(platform: Platform, target: str) -> dict[str, str]:
 
 def _machine_mark() -> str:
     """What stands for the machine's own /usr below an image that is built on it."""
-    found = [host.NAME]
+    found = ["machine"]
     for path in _PROGRAMS:
         try:
             found.append(str(os.stat(path).st_mtime_ns))

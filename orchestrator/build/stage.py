@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.build import copystep, fetch, metadata, mountflag, runstep, unpacking
+from orchestrator.build import copystep, fetch, metadata, mountflag, runstep
 from orchestrator.build import instructions as kinds
 from orchestrator.build.copystep import CopyStep, Origin
 from orchestrator.build.directorystep import DirectoryStep
@@ -134,6 +134,8 @@ class StageBuild:
             self._add_remote(state, made, source)
 
     def _unpack(self, tree: Any, path: str) -> Any:  # as CopyStep.unpack says
+        from orchestrator.build import unpacking
+
         return unpacking.unpacked(self._drivers.store, tree, path)
 
     def _add_remote(self, state: State, made: kinds.Add, source: str) -> None:

@@ -20,7 +20,7 @@ from orchestrator.build.fault import Place, fault
 from orchestrator.build.request import BuildRequest, CancelledError, Drivers
 from orchestrator.build.view import Layers
 from orchestrator.errors import ImageError, PcomposeError
-from orchestrator.image import locks, packing
+from orchestrator.image import locks
 from orchestrator.image.config import History, ImageConfig
 from orchestrator.image.steps import Step, StepRecords
 from orchestrator.image.store import RECIPE, Layer
@@ -183,6 +183,8 @@ class Steps:
             os.close(lock)
 
     def _filled(self, making: Making) -> Step:
+        from orchestrator.image import packing
+
         date = self._request.date
 
         def fill(directory: str) -> tuple[str, int]:

@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from orchestrator.linux import syscalls
-from orchestrator.runtime import filesystem
-
 _own = threading.local()
 
 
@@ -48,6 +45,9 @@ class Scratch:
 @contextmanager
 def mounted(layers: Layers, scratch: Scratch) -> Iterator[int]:
     """The root of the layers as an O_PATH descriptor; writable."""
+    from orchestrator.linux import syscalls  # with the runtime 10 ms: only where layers are made
+    from orchestrator.runtime import filesystem
+
     root = scratch.directory("root")
     upper = scratch.upper or scratch.directory("upper")
     lowers = list(layers.lowers) or [scratch.directory("empty")]
@@ -97,6 +97,8 @@ def _own_namespace() -> None:
         return
     if threading.current_thread() is threading.main_thread():
         raise RuntimeError("the main thread keeps its mount namespace")
+    from orchestrator.linux import syscalls
+
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
     _own.is_private = True

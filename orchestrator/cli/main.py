@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("events", "Show what happens to containers, as it happens"),
     "exec": ("exec", "Run a command in a running container"),
     "export": ("export", "Write the file system of a container as a tar"),
+    "image": ("image", "Images of this machine, of whatever project"),
     "images": ("images", "List images of the project's containers, or all of the store"),
     "import": ("import_image", "Make an image of a root file system archive"),
     "kill": ("kill", "Send a signal to running containers"),

@@ -7,27 +7,25 @@ built at the same time.  Needs no lock of the project: nothing of it is changed.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from orchestrator.engine.images import open_store
 from orchestrator.engine.places import spot
 from orchestrator.errors import BuildError, ImageNotFoundError, SpecError, UsageError
 from orchestrator.events import Event, Progress, Sink, Status
+from orchestrator.image.store import ImageStore
 from orchestrator.spec.select import select
 
 if TYPE_CHECKING:
-    from orchestrator.build.request import BuildRequest, Drivers
+    from orchestrator.build.request import BuildRequest, Drivers, Output, RunRequest
     from orchestrator.engine.buildfile import BuildOptions
     from orchestrator.engine.buildrun import BuildRunner
     from orchestrator.engine.workspace import Workspace
-    from orchestrator.image.store import Image, ImageStore
+    from orchestrator.image.store import Image
     from orchestrator.spec.model import Project, Service
     from orchestrator.state.layout import Layout
 
@@ -75,7 +73,7 @@ def prepare(
                                                        *project.disabled.values())):
         return
     selected = select(project, services, with_dependencies=with_dependencies)
-    store = open_store(workspace.layout)
+    store = ImageStore(workspace.layout.images())
     chosen = [
         name for name, s in selected.services.items() if s.build is not None
         and (when == "always" or s.pull_policy == "build" or store.resolve(s.image) is None)
@@ -144,7 +142,7 @@ class _Builds:
         self, workspace: Workspace, project: Project, options: BuildOptions, *, sink: Sink
     ) -> None:
         self._workspace, self._project, self._options = workspace, project, options
-        self._store = open_store(workspace.layout)
+        self._store = ImageStore(workspace.layout.images())
         self._sink_lock = threading.Lock()
         self._told = sink
         self._outcomes: dict[str, _Outcome] = {}
@@ -156,13 +154,11 @@ class _Builds:
 
     def run(self, order: dict[str, list[str]]) -> dict[str, Image]:
         """Build them all; the first failure is raised once everything has stopped."""
-        from orchestrator.engine.buildrun import BuildRunner
-
         with self._secret_files(order):
             requests = self._requests(order)
             if self._options.check_only:
                 return {}
-            with BuildRunner() as runner, self._store.adding():
+            with _Runner() as runner, self._store.adding():
                 self._run_all(order, requests, runner)
         return self._result()
 
@@ -189,7 +185,7 @@ class _Builds:
         return found
 
     def _run_all(
-        self, order: dict[str, list[str]], requests: dict[str, BuildRequest], runner: BuildRunner
+        self, order: dict[str, list[str]], requests: dict[str, BuildRequest], runner: _Runner
     ) -> None:
         cancel = threading.Event()
         self._outcomes = {name: _Outcome() for name in order}
@@ -219,7 +215,7 @@ class _Builds:
             raise (told or failures)[0]
         return {name: o.image for name, o in self._outcomes.items() if o.image is not None}
 
-    def _drivers(self, runner: BuildRunner, cancel: threading.Event) -> Drivers:
+    def _drivers(self, runner: _Runner, cancel: threading.Event) -> Drivers:
         from orchestrator.build.request import Drivers
 
         steps = max(MOST_STEPS, os.cpu_count() or 1)
@@ -286,6 +282,9 @@ class _Builds:
         if not wanted:
             yield
             return
+        import shutil
+        import tempfile
+
         os.makedirs(self._workspace.layout.run, exist_ok=True)
         directory = tempfile.mkdtemp(prefix="build-", dir=self._workspace.layout.run)
         try:
@@ -304,6 +303,29 @@ class _Builds:
             with open(fd, "wb") as file:
                 file.write(contents.read("secrets", source))
             self._secrets[source] = path
+
+
+class _Runner:
+    """The real runner, made when the first command is to be run: most builds run none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._real: BuildRunner | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._real is not None:
+            self._real.__exit__(*exc)
+
+    def __call__(self, request: RunRequest, *, output: Output, cancel: threading.Event) -> int:
+        from orchestrator.engine.buildrun import BuildRunner
+
+        with self._lock:
+            if self._real is None:
+                self._real = BuildRunner()
+        return self._real(request, output=output, cancel=cancel)
 
 
 def find_base(store: ImageStore, reference: str) -> Image:

@@ -103,6 +103,22 @@ def replay(recipe: str, directory: str) -> Iterator[bytes]:
         os.close(root)
 
 
+def size(recipe: str) -> int:
+    """Bytes of the tar that `replay` gives."""
+    total = 0
+    with open(recipe, "rb") as file:
+        reader = _Inflated(file)
+        while kind := reader.read(1):
+            length = reader.length()
+            reader.exactly(length)
+            if kind == b"R":
+                total += length
+            else:
+                total += sum(_PIECE.unpack(reader.exactly(_PIECE.size))[1]
+                             for _ in range(reader.length()))
+    return total
+
+
 def _content(root: int, reader: _Inflated) -> Iterator[bytes]:
     path = os.fsdecode(reader.exactly(reader.length()))
     pieces = [_PIECE.unpack(reader.exactly(_PIECE.size)) for _ in range(reader.length())]

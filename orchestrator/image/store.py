@@ -166,6 +166,16 @@ class ImageStore:
         except OSError as exc:
             raise ImageError(f"cannot read {blob} from the image store: {exc.strerror}") from exc
 
+    def layer_size(self, diff_id: str) -> int:
+        """Bytes of the uncompressed tar of a layer.  ImageError where it cannot be made again."""
+        from orchestrator.image import recipe
+
+        layer = self.layer(diff_id)
+        if layer is None or not os.path.exists(self._recipe_path(layer.name)):
+            raise ImageError(f"the archive of layer {diff_id} cannot be made again")
+        with self._as_image_error():
+            return recipe.size(self._recipe_path(layer.name))
+
     def read_layer(self, diff_id: str) -> Iterator[bytes]:
         """The uncompressed tar of a layer, in pieces, as it was when it came; ImageError where it
         cannot be made again, at the latest after the last piece."""
@@ -234,6 +244,24 @@ class ImageStore:
         os.unlink(self._blob_path(image.id))
         self._drop_unused_layers()
         return list(gone), [image.id]
+
+    def drop_unused(self) -> None:
+        """Delete layers that neither an image nor a build step has."""
+        with self._alone():
+            self._drop_unused_layers()
+
+    def size(self) -> int:
+        """Bytes of file content of all layers that are here."""
+        try:
+            names = os.listdir(f"{self.root}/l")
+        except FileNotFoundError:
+            return 0
+        return sum(int(data["size"]) for name in names if (data := self._description(name)))
+
+    def forget_steps(self) -> int:
+        """Forget what build steps have made; how many there were.  Layers go with `drop_unused`."""
+        with self._alone():
+            return StepRecords(self.root).forget()
 
     def _drop_unused_layers(self) -> None:
         records = [self._read(self._record_path(f"sha256:{key}")) for key in self._record_keys()]
@@ -398,7 +426,9 @@ class ImageStore:
     def _put_away(self, name: str) -> None:
         """Out of sight in one step: half-deleted must never be taken for whole."""
         if os.path.isdir(f"{self.root}/l/{name}"):
-            os.rename(f"{self.root}/l/{name}", f"{self.scratch()}/{name}")
+            away = self.scratch()
+            os.rename(f"{self.root}/l/{name}", f"{away}/{name}")
+            self.discard(away)
 
     def _make_durable(self, layers: list[Layer]) -> None:
         """See that the content of layers is on the disk, all at once, before a record says so."""

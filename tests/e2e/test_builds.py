@@ -100,3 +100,26 @@ def test_mistakes_are_told_with_their_place(built: Stack) -> None:
     assert built.ps() == {}
     built.write(COMPOSE.replace("context: web", "context: wbe"))
     assert "compose.yaml:4:7" in built("build", ok=False).stderr
+
+
+def test_images_are_looked_at_named_saved_and_removed(built: Stack) -> None:
+    built("up", "-d", "--quiet-build")
+    name = f"{built.name}-web"
+    rows = [json.loads(line) for line in
+            built("image", "history", "--format", "json", name).stdout.splitlines()]
+    assert [row["CreatedBy"].partition(" ")[0] for row in rows][:3] == ["CMD", "COPY", "COPY"]
+    assert rows[0]["ID"] == json.loads(built("image", "inspect", name).stdout)[0]["Id"]
+    built("image", "rm", "web:extra")
+    refused = built("image", "rm", name, ok=False)
+    assert f"used by container {built.name}-web-1" in refused.stderr
+    built("image", "tag", name, "copy:1")
+    built("image", "save", "-o", "copy.tar", "copy:1")
+    built("down", "-t", "0")
+    built("image", "rm", "-f", rows[0]["ID"])
+    assert name not in built("image", "ls").stdout
+    assert "copy:1" in built("load", "-i", "copy.tar").stdout
+    assert built("image", "ls", "-q").stdout.count(rows[0]["ID"][7:]) == 1
+    pruned = built("image", "prune", "-a", "-f", "--build-cache").stdout
+    assert "Deleted build steps: 6" in pruned
+    assert built("image", "ls", "-q").stdout == ""
+    assert not list((built.directory.parent / "data/images/l").iterdir())

@@ -31,7 +31,7 @@ def run(call: Invocation) -> int:
     """Print the list."""
     form = call.args.text("format") or "table"
     if call.args.has("all") or _is_nowhere(call):
-        return _store(call, form)
+        return show_store(call, form)
     rows = call.project.images(call.args.operands)
     if call.args.has("quiet"):
         lines = list(dict.fromkeys(row.id.removeprefix("sha256:") for row in rows))
@@ -71,7 +71,8 @@ def _fields(row: ImageRow) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _store(call: Invocation, form: str) -> int:
+def show_store(call: Invocation, form: str) -> int:
+    """All images of the machine."""
     from orchestrator import api
 
     found = api.stored_images()

@@ -1,0 +1,199 @@
+"""`pcompose image`: ls, inspect, history, tag, rm, prune, save; the images of the whole machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import moments, table, terminal, verbs
+from orchestrator.cli.commands import images
+from orchestrator.cli.grammar import Command, option, switch
+from orchestrator.cli.questions import confirmed
+from orchestrator.errors import PcomposeError, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.main import Invocation
+    from orchestrator.engine.imagestore import ImageDetails
+
+
+COMMAND = Command(
+    name="image",
+    usage="image ls | inspect NAME... | history NAME | tag NAME NEW | rm NAME... | prune | "
+          "save NAME...",
+    summary="Images of this machine, of whatever project",
+    flags=(
+        switch("all", "a", "prune: also images with a name that no container uses"),
+        switch("build-cache", "", "prune: also what builds remember"),
+        switch("force", "f", "prune: do not ask; rm: also an image with several names"),
+        option("format", "", "ls, history: table or json"),
+        switch("no-trunc", "", "history: whole instructions"),
+        option("output", "o", "save: write to this file", metavar="file"),
+        switch("quiet", "q", "ls, history: ids only"),
+    ),
+    notes="An image that a container is made of, running or not, is never removed.",
+)  # fmt: skip
+_WIDTH = 45
+
+
+def run(call: Invocation) -> int:
+    """Do what the verb says."""
+    return verbs.dispatch(call, {
+        "ls": verbs.Verb(_list, flags=("quiet", "format")),
+        "inspect": verbs.Verb(_inspect, 1, None),
+        "history": verbs.Verb(_history, 1, 1, ("quiet", "format", "no-trunc")),
+        "tag": verbs.Verb(_tag, 2, 2),
+        "rm": verbs.Verb(_remove, 1, None, ("force",)),
+        "prune": verbs.Verb(_prune, flags=("all", "force", "build-cache")),
+        "save": verbs.Verb(_save, 1, None, ("output",)),
+    })  # fmt: skip
+
+
+def _list(call: Invocation, _: list[str]) -> int:
+    return images.show_store(call, call.args.text("format") or "table")
+
+
+def _inspect(call: Invocation, names: list[str]) -> int:
+    from orchestrator import api
+
+    store = api.image_store()
+    call.out.line(json.dumps([_fields(store.details(name)) for name in names], indent=4))
+    return 0
+
+
+def _fields(found: ImageDetails) -> dict[str, object]:
+    """The fields of `docker image inspect` that mean something here."""
+    image, document = found.image, found.document
+    return {
+        "Id": image.id, "RepoTags": list(image.references),
+        "Created": moments.format_rfc3339(image.created),
+        "Architecture": document.get("architecture"), "Os": document.get("os"),
+        "Variant": document.get("variant", ""), "Size": image.size,
+        "Config": document.get("config", {}),
+        "RootFS": {"Type": "layers", "Layers": list(found.file.diff_ids)},
+        "Metadata": {"LastTagTime": moments.format_rfc3339(image.tagged)},
+    }  # fmt: skip
+
+
+def _history(call: Invocation, names: list[str]) -> int:
+    from orchestrator import api
+
+    rows = _history_rows(api.image_store().details(names[0]))[::-1]
+    form = call.args.text("format") or "table"
+    if form not in ("table", "json"):
+        raise UsageError(f'unsupported format "{form}"', hint="table or json")
+    if form == "json":
+        lines = [json.dumps(row, separators=(",", ":")) for row in rows]
+    elif call.args.has("quiet"):
+        lines = [str(row["ID"]) for row in rows]
+    else:
+        whole = call.args.has("no-trunc")
+        lines = table.table(("IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"), [
+            (_short(str(row["ID"])), str(row["CreatedSince"]),
+             _cut(str(row["CreatedBy"]), whole=whole), table.size(int(str(row["Size"]))),
+             str(row["Comment"]))
+            for row in rows
+        ])  # fmt: skip
+    for line in lines:
+        call.out.line(line)
+    return 0
+
+
+def _short(id_: str) -> str:
+    return id_.removeprefix("sha256:")[:12]
+
+
+def _cut(text: str, *, whole: bool) -> str:
+    visible = terminal.visible(" ".join(text.split()))
+    return visible if whole or len(visible) <= _WIDTH else f"{visible[: _WIDTH - 1]}…"
+
+
+def _history_rows(found: ImageDetails) -> list[dict[str, object]]:
+    """Oldest first; only the last has the image's id, as steps between are no images."""
+    rows: list[dict[str, object]] = []
+    left = iter(found.sizes)
+    for item in found.file.history:
+        since = "N/A" if item.created is None else f"{table.ago(time.time() - item.created)} ago"
+        rows.append({
+            "ID": "<missing>", "CreatedAt": moments.format_rfc3339(item.created),
+            "CreatedSince": since, "CreatedBy": item.created_by, "Comment": item.comment,
+            "Size": 0 if item.empty_layer else next(left, 0),
+        })  # fmt: skip
+    unknown = {"ID": "<missing>", "CreatedAt": None, "CreatedSince": "N/A", "CreatedBy": "",
+               "Comment": ""}
+    rows += [{**unknown, "Size": size} for size in left]  # it does not say how they came to be
+    if rows:
+        rows[-1]["ID"] = found.image.id
+    return rows
+
+
+def _tag(call: Invocation, names: list[str]) -> int:
+    from orchestrator import api
+
+    if not call.is_dry_run:
+        api.image_store().tag(*names)
+    return 0
+
+
+def _remove(call: Invocation, names: list[str]) -> int:
+    """All that can be removed; the others are told, and make it a failure."""
+    from orchestrator import api
+
+    store, failed = api.image_store(), False
+    for name in names:
+        try:
+            if call.is_dry_run:
+                call.out.line(f"Untagged: {store.details(name).image.id}")
+                continue
+            gone, ids = store.remove(name, force=call.args.has("force"))
+        except PcomposeError as exc:
+            call.out.warn(exc.message)
+            failed = True
+            continue
+        for text in gone:
+            call.out.line(f"Untagged: {text}")
+        for text in ids:
+            call.out.line(f"Deleted: {text}")
+    return 1 if failed else 0
+
+
+def _prune(call: Invocation, _: list[str]) -> int:
+    from orchestrator import api
+
+    store = api.image_store()
+    found = store.prunable(everything=call.args.has("all"))
+    if call.is_dry_run:
+        for image in found:
+            call.out.line(image.id)
+        return 0
+    which = "all images that no container uses" if call.args.has("all") else "all dangling images"
+    cache = call.args.has("build-cache")
+    question = f"This will remove {which}{', and the build cache' if cache else ''}"
+    if not call.args.has("force") and not confirmed(call.out, question):
+        return 0
+    pruned = store.prune(found, cache=cache)
+    if pruned.images:
+        call.out.line("Deleted Images:")
+    for text in pruned.images:
+        call.out.line(text)
+    if cache:
+        call.out.line(f"Deleted build steps: {pruned.steps}")
+    call.out.line(f"Total reclaimed space: {table.size(pruned.size)}")
+    return 0
+
+
+def _save(call: Invocation, names: list[str]) -> int:
+    from orchestrator import api
+
+    path = call.args.text("output")
+    if path is None and terminal.is_terminal(1):
+        raise UsageError("an archive is not for a terminal", hint="-o FILE, or redirect it")
+    if call.is_dry_run:
+        return 0
+    if path is None:
+        api.image_store().save(names, sys.stdout.buffer.write)
+        sys.stdout.buffer.flush()
+    else:
+        api.image_store().save_to(names, path)
+    return 0
