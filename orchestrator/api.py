@@ -48,18 +48,20 @@ class Project:
     `files`, `directory`, `name`, `env_files`, `profiles` and the others are the root flags -f,
     --project-directory, -p, --env-file, --profile, and those of the same name; what is not given
     is found as docker compose finds it.  With `private` no container, network or volume has the
-    name that the files choose for it, so that any number of projects can be made from them."""
+    name that the files choose for it, so that any number of projects can be made from them; the
+    file `-` is read from `stdin`."""
 
     def __init__(
         self, *, files: Sequence[str] = (), directory: str | None = None, name: str | None = None,
         env_files: Sequence[str] = (), profiles: Sequence[str] = (), lenient: bool = False,
         compatibility: bool = False, all_resources: bool = False, parallel: int = 0,
-        private: bool = False, cwd: str = "", environ: Mapping[str, str] | None = None,
+        private: bool = False, cwd: str = "", stdin: BinaryIO | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._choice: dict[str, Any] = {  # keyword arguments of differing types
             "files": tuple(files), "project_directory": directory, "project_name": name,
             "env_files": tuple(env_files), "profiles": tuple(profiles), "lenient": lenient,
-            "cwd": cwd, "private": private,
+            "cwd": cwd, "private": private, "stdin": stdin,
             "compatibility": compatibility, "all_resources": all_resources, "parallel": parallel,
         }  # fmt: skip
         if environ is not None:

@@ -56,6 +56,13 @@ class LiveProject(Project):
             environment=environment, privileged=privileged, stdin=stdin, timeout=timeout,
         )  # fmt: skip
 
+    def let_go(self, *, holder: int) -> bool:
+        """The process `holder` does not need the project any more; whether it was the last one,
+        and then it was taken down with all its data.  What is to be kept for a while is left."""
+        from orchestrator.engine import expiry
+
+        return expiry.let_go(self._workspace, holder=holder)
+
     def wait_for(
         self, service: str, *, tcp: int | None = None, http: str | int | None = None,
         log: str | re.Pattern[str] | None = None, health: bool = False, index: int = 0,
@@ -78,3 +85,11 @@ class LiveProject(Project):
             conditions.append(readiness.Healthy())
         target = readiness.Target(service=service, index=index)
         readiness.await_ready(self._workspace, target, conditions, timeout=timeout)
+
+
+def remove_stranded() -> list[str]:
+    """Take down projects whose lease is over and that nobody keeps any more, for whoever could
+    have done it was killed; their names."""
+    from orchestrator.engine import expiry
+
+    return expiry.remove_stranded()

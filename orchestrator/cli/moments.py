@@ -32,6 +32,17 @@ def parse(text: str | None, *, now: float) -> float | None:
     return moment.timestamp()
 
 
+def duration(text: str | None, *, flag: str) -> float | None:
+    """Seconds of `1h30m`; None where nothing was said; UsageError where it is none."""
+    if text is None:
+        return None
+    found = 0.0 if text == "0" else _duration(text)
+    if found is None:
+        raise UsageError(f'invalid duration "{text}" for --{flag}',
+                         hint="such as 90s, 30m or 1h30m")  # fmt: skip
+    return found
+
+
 def _duration(text: str) -> float | None:
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:

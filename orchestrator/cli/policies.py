@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
     from orchestrator.events import Event, Sink
     from orchestrator.plan.plan import Plan
-    from orchestrator.plan.policy import Build, DownPolicy, Ports, UpPolicy
+    from orchestrator.plan.policy import Build, DownPolicy, Ports, Terms, UpPolicy
 
 
 def refuse_together(args: Arguments, one: str, other: str) -> None:
@@ -45,7 +45,22 @@ def up_policy(args: Arguments, *, start: bool = True) -> UpPolicy:
         build=build_policy(args),
         start=start and not args.has_if_known("no-start"),
         timeout=args.number("timeout"),
+        terms=_terms(args) if args.knows("ttl") else None,
     )  # fmt: skip
+
+
+def _terms(args: Arguments) -> Terms | None:
+    """How long the project is to live, where that was said."""
+    from orchestrator.cli import moments
+    from orchestrator.plan.policy import Terms
+
+    ttl, idle = (moments.duration(args.text(name), flag=name) for name in ("ttl", "idle"))
+    holder = args.number("while-pid")
+    if idle == 0:
+        raise UsageError("--idle must be more than 0", hint="`--ttl 0` takes a lease away")
+    if ttl is None and idle is None and holder is None:
+        return None
+    return Terms(ttl=ttl, idle=idle, holder=holder)
 
 
 def _ports(args: Arguments) -> Ports:

@@ -6,7 +6,7 @@ file is asked only where there is one, for what it declares.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.engine import translate
@@ -42,11 +42,17 @@ def _is_nothing(name: str, observed: Observed) -> bool:
     return name not in (*networks, *volumes)
 
 
-def down(workspace: Workspace, policy: DownPolicy, *, images: str | None, sink: Sink) -> bool:
-    """Stop and remove; False where there was nothing."""
-    if _is_nothing(workspace.name, workspace.observe()) and images is None:
+def down(
+    workspace: Workspace, policy: DownPolicy, *, images: str | None, sink: Sink,
+    provided: Callable[[], bool] | None = None,
+) -> bool:  # fmt: skip
+    """Stop and remove; False where there was nothing, or where `provided` says, under the lock,
+    that it is not to be done."""
+    if _is_nothing(workspace.name, workspace.observe()) and images is None and provided is None:
         return False
     with Change(workspace, command="down", sink=sink) as change:
+        if provided is not None and not provided():
+            return False
         declared = declared_if_any(workspace, sink=sink)
         observed = workspace.observe()
         plan = teardown.down(observed, policy, declared=declared)

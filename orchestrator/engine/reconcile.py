@@ -64,6 +64,10 @@ class Draft:
 
 def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) -> Draft:
     """The plan of `up`.  ImageNotFoundError and SpecError before anything is touched."""
+    if policy.terms is not None:
+        from orchestrator.engine import leases
+
+        leases.check(policy.terms)
     policy = replace(policy, separator=workspace.separator,
                      all_resources=workspace.choice.all_resources)  # fmt: skip
     contents = material.Contents(workspace.runnable, workspace.layout)
@@ -155,10 +159,10 @@ class Change:
             streams=streams, tty=tty, parallel=self.workspace.choice.parallel,
         )  # fmt: skip
 
-    def keep(self, observed: Observed) -> None:
+    def keep(self, observed: Observed, *, always: bool = False) -> None:
         """See that somebody keeps what runs, where there was nothing to do: supervisor and keeper
-        may both have been killed."""
-        if any(c.status.state in ("running", "restarting") for c in observed.containers):
+        may both have been killed.  With `always` also where nothing runs."""
+        if always or any(c.status.state in ("running", "restarting") for c in observed.containers):
             self.head.connect().close()
 
     def execute(self, jobs: Sequence[protocol.Job], *, last: bool = False) -> None:
@@ -314,13 +318,22 @@ def up(
     with opening(workspace, command="up", sink=sink, before=build) as change:
         drop_volumes(change, policy)
         made = draft(workspace, policy, make_host=True)
+        grant(change, policy)
         jobs = prepare(change, made)
         ready = waits(made, jobs, timeout=wait_timeout) if wait else []
         work = [*(limited(job, wait_timeout) for job in jobs.jobs), *ready]
         change.execute(work)
         if not work:
-            change.keep(made.observed)
+            change.keep(made.observed, always=policy.terms is not None)
     return made
+
+
+def grant(change: Change, policy: UpPolicy) -> None:
+    """How long the project lives, before anything of it is made."""
+    if policy.terms is not None:
+        from orchestrator.engine import leases
+
+        leases.grant(change.layout, change.workspace.name, policy.terms)
 
 
 def changed_volumes(workspace: Workspace) -> list[str]:

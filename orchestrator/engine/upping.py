@@ -106,6 +106,7 @@ class Attached:
         reconcile.drop_volumes(change, self._policy)
         made = reconcile.draft(self._workspace, self._policy, make_host=True)
         self._choose(made)
+        reconcile.grant(change, self._policy)
         jobs = reconcile.prepare(change, made)
         first, self._later = reconcile.split(jobs)
         change.execute(first)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from orchestrator import names
 from orchestrator.errors import SpecError, UsageError
@@ -53,6 +53,8 @@ class Choice:
     parallel: int = 0
     """How many things are done at once; 0 and below: all that can be."""
     cwd: str = ""
+    stdin: BinaryIO | None = None
+    """What the file `-` is read from; None: standard input."""
     environ: Mapping[str, str] = field(default_factory=given_environment)
 
 
@@ -110,7 +112,7 @@ class Workspace:
             files=choice.files, project_directory=choice.project_directory,
             project_name=choice.project_name, env_files=choice.env_files,
             profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(),
-            stdin=sys.stdin.buffer if "-" in choice.files else None,
+            stdin=(choice.stdin or sys.stdin.buffer) if "-" in choice.files else None,
             cache_dir=self.layout.cache(),
         )  # fmt: skip
 

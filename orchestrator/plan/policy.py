@@ -12,6 +12,20 @@ Build = Literal["missing", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How long the project is to live; None: no matter.  Times are seconds."""
+
+    ttl: float | None = None
+    """From now on; 0: what was said before does not count any more."""
+    holder: int | None = None
+    """The pid of a process: as long as it, and others who hold the project, live."""
+    idle: float | None = None
+    """So long after its last use; with a holder, after that one's end."""
+    volumes: bool = False
+    """Its volumes go with it, and no container is given time to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpPolicy:
     """Options of `up`, `create`, `run` and `plan`."""
 
@@ -39,6 +53,8 @@ class UpPolicy:
     """Which images are built before: those that are not there, all (--build), none."""
     timeout: float | None = None
     """Seconds to stop a container that is replaced."""
+    terms: Terms | None = None
+    """None: as it was, for ever where nothing was said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ command lines.
 
     DATA/projects/P/lock                          flock of the command that changes P
     DATA/projects/P/project.json                  ProjectRecord
+    DATA/projects/P/lease.json                    LeaseRecord, where there is one
     DATA/projects/P/containers/ID/record.json     ContainerRecord
     DATA/projects/P/containers/ID/status.json     ContainerStatus
     DATA/projects/P/containers/ID/exit.json       last exit, written by the keeper
@@ -78,6 +79,9 @@ class Layout:
 
     def project_record(self, name: str) -> str:
         return f"{self.project(name)}/project.json"
+
+    def project_lease(self, name: str) -> str:
+        return f"{self.project(name)}/lease.json"
 
     def project_journal(self, name: str) -> str:
         return f"{self.project(name)}/events.jsonl"

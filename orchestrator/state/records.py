@@ -212,3 +212,23 @@ class VolumeRecord(_Record):
     labels: dict[str, str]
     options: dict[str, str] = field(default_factory=dict)
     """`driver_opts`: what is mounted at its data directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRecord(_Record):
+    """How long a project lives, where that was said; the supervisor brings it down then."""
+
+    stamp: str
+    """Another one with every change."""
+    boot_id: str
+    until: float = 0.0
+    """Seconds since the epoch; 0: no matter."""
+    holders: list[list[int]]
+    """[pid, start time] of processes: it lives as long as one of them.  Where there was one once
+    and none is left, nothing holds it."""
+    is_held: bool = False
+    """Whether there was one."""
+    idle: float = 0.0
+    """Seconds without use, while nobody holds it; 0: no matter."""
+    volumes: bool = False
+    """Remove its volumes too, and kill instead of stopping."""

@@ -24,14 +24,16 @@ from orchestrator.state.layout import Layout
 from orchestrator.state.records import (
     ContainerRecord,
     ContainerStatus,
+    LeaseRecord,
     NetworkRecord,
     ProjectRecord,
     VolumeRecord,
 )
 
 Record = TypeVar(
-    "Record", ContainerRecord, ContainerStatus, NetworkRecord, ProjectRecord, VolumeRecord
-)
+    "Record", ContainerRecord, ContainerStatus, LeaseRecord, NetworkRecord, ProjectRecord,
+    VolumeRecord,
+)  # fmt: skip
 
 _LARGEST = 16 << 20
 """Bytes; a record is a few thousand."""

@@ -13,6 +13,7 @@ from orchestrator.linux import fds
 from orchestrator.state import store
 from orchestrator.supervisor import faults
 from orchestrator.supervisor.control import Server
+from orchestrator.supervisor.leasing import Leasing
 from orchestrator.supervisor.link import Link
 from orchestrator.supervisor.methods import Methods
 from orchestrator.supervisor.project import Project
@@ -60,10 +61,12 @@ class Supervisor:
         self._project.load()
         listener = self._listen()
         self._server = Server(listener, methods=self._methods.table(), done=self._client_left)
+        self._leasing = Leasing(self._project, clients=lambda: self._server.clients)
         self._link.connect()
         group.start_soon(self._link.run, group)
         await self._link.wait_adopted()
         group.start_soon(self._server.serve, group)
+        group.start_soon(self._leasing.run)
         if ready >= 0:
             _tell(ready)
         self.check_idle()
@@ -94,7 +97,7 @@ class Supervisor:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self._is_ending or not self._is_idle():
+        if not self._is_idle():
             return
         if self._had_client and not self._project.lanes:
             self._begin_end()
@@ -104,12 +107,15 @@ class Supervisor:
         self._group.start_soon(self._end_after, self._idle, delay)
 
     def _is_idle(self) -> bool:
-        return self._server.clients == 0 and not self._project.is_busy()
+        self._leasing.reload()
+        if self._server.clients or self._is_ending or self._project.is_busy():
+            return False
+        return not self._leasing.is_held()
 
     async def _end_after(self, scope: anyio.CancelScope, delay: float) -> None:
         with scope:
             await anyio.sleep(delay)
-            if self._is_idle() and not self._is_ending:
+            if self._is_idle():
                 self._begin_end()
 
     def _begin_end(self) -> None:

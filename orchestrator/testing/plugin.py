@@ -40,6 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="scope of the fixture compose_project (default: function)")
     group.addoption("--pcompose-ports", choices=("auto", "none", "fixed"), default=None,
                     help="host ports: as written but another where one is taken, none, as written")
+    group.addoption("--pcompose-keep", metavar="TIME", type=wishes.seconds, default=None,
+                    help="leave the stacks for the next run, until unused for so long (30m)")
     group.addoption("--pcompose-artifacts", metavar="DIR", default=None,
                     help="keep logs and states of the stacks of failed tests here")  # fmt: skip
     parser.addini("pcompose_file", "Compose files of tests that name none", "args", [])

@@ -6,11 +6,10 @@ anything of another one.
 
 from __future__ import annotations
 
+import io
 import os
 import re
-import shutil
-import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -37,8 +36,6 @@ class Kept:
     """It lives as long as this one."""
     fixture: str
     """The one that made it."""
-    scratch: str | None
-    """Holds the file that its text was written to."""
 
 
 class Stacks:
@@ -47,10 +44,11 @@ class Stacks:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._kept: dict[str, Kept] = {}
-        self.worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-        run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or os.urandom(8).hex()
-        self._salt = f"{run} {self.worker}"
+        self._worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+        self._run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or os.urandom(8).hex()
         self._timeout = float(config.getini("pcompose_timeout"))
+        self._keep: float | None = config.getoption("pcompose_keep")
+        self._is_swept = False
 
     def of(self, item: pytest.Item) -> Iterator[Kept]:
         """Those that the test could use: made for it or for what it is part of."""
@@ -63,50 +61,55 @@ class Stacks:
     def get(self, wish: Wish, node: Node, *, fixture: str, again: bool = False) -> Stack:
         """The stack of the node that answers the wish, made where there is none yet; with `again`
         another one."""
+        for kept in self._kept.values():
+            if not again and kept.node is node and kept.wish == wish:
+                return kept.stack
         number = 0
         while (name := self._name(wish, node, number)) in self._kept:
-            if not again:
-                return self._kept[name].stack
             number += 1
         return self._make(name, wish, node, fixture=fixture)
 
     def _name(self, wish: Wish, node: Node, number: int) -> str:
-        source = wish.files[0] if wish.files else node.path.name
-        stem = os.path.basename(os.path.dirname(source) if wish.files else source)
-        word = re.sub("[^a-z0-9]+", "-", stem.lower().removesuffix(".py")).strip("-")[:20]
-        text = "\0".join((self._salt, wish.key(), node.nodeid, str(number)))
+        """What is kept has the same name in the next run, and also when its text has changed; what
+        is shared has the same one in all workers."""
+        root = str(self._config.rootpath)
+        is_shared = wish.share == "all"
+        key = replace(wish, text="") if self._keep is not None and not is_shared else wish
+        run = root if self._keep is not None else self._run
+        text = "\0".join((run, "" if is_shared else self._worker, key.key(), node.nodeid,
+                          str(number)))  # fmt: skip
+        place = os.path.dirname(wish.files[0]) if wish.files else wish.directory
+        word = re.sub("[^a-z0-9]+", "-", os.path.basename(place).lower()).strip("-")[:20]
         return f"pt-{word or 'stack'}-{sha256(text.encode()).hexdigest()[:10]}"
 
     def _make(self, name: str, wish: Wish, node: Node, *, fixture: str) -> Stack:
         from orchestrator.live import LiveProject
-        from orchestrator.plan.policy import UpPolicy
+        from orchestrator.plan.policy import Terms, UpPolicy
 
-        files, scratch = wish.files, None
-        if not files:
-            scratch = tempfile.mkdtemp(prefix="pcompose-")
-            files = (os.path.join(scratch, "compose.yaml"),)
-            with open(files[0], "w", encoding="utf-8") as file:
-                file.write(wish.text)
         project = LiveProject(
-            files=files, name=name, private=True, profiles=wish.profiles,
-            directory=None if wish.files else wish.directory,
-            environ={**os.environ, **wish.env},
+            files=wish.files or ("-",), stdin=io.BytesIO(wish.text.encode()), name=name,
+            directory=None if wish.files else wish.directory, profiles=wish.profiles,
+            private=True, environ={**os.environ, **wish.env},
         )  # fmt: skip
         stack = Stack(project, default_timeout=self._timeout)
-        self._kept[name] = Kept(stack, wish, node, fixture, scratch)
+        self._kept[name] = Kept(stack, wish, node, fixture)
         node.addfinalizer(lambda: self._remove(name))  # before anything is made
-        policy = UpPolicy(services=wish.services, ports=wish.ports)
+        self._sweep()
+        terms = Terms(holder=os.getpid(), idle=self._keep, volumes=True)
+        policy = UpPolicy(services=wish.services, ports=wish.ports, terms=terms)
         project.up(policy, wait=wish.wait, wait_timeout=self._timeout, sink=stack.hear)
         return stack
 
-    def _remove(self, name: str) -> None:
-        """Everything of it is gone, its data too: nobody will look at it again."""
-        from orchestrator.plan.policy import DownPolicy
+    def _sweep(self) -> None:
+        """Once: what a run left that was killed together with all who would have tidied up."""
+        if not self._is_swept:
+            from orchestrator.live import remove_stranded
 
+            self._is_swept = True
+            remove_stranded()
+
+    def _remove(self, name: str) -> None:
+        """Where no other worker has it and it is not to be kept, everything of it goes, its data
+        too: nobody will look at it again."""
         kept = self._kept.pop(name)
-        try:
-            policy = DownPolicy(volumes=True, remove_orphans=True, timeout=0)
-            kept.stack.project.down(policy)
-        finally:
-            if kept.scratch is not None:
-                shutil.rmtree(kept.scratch, ignore_errors=True)
+        kept.stack.project.let_go(holder=os.getpid())

@@ -47,6 +47,16 @@ class Wish:
         return json.dumps(values, sort_keys=True)
 
 
+def seconds(text: str) -> float:
+    """The seconds of `90s`, `30m` or `1.5h`; ValueError, as argparse wants it."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    number = float(text[:-1] if text[-1:] in units else text)
+    found = number * units.get(text[-1:], 1)
+    if not 0 < found < float("inf"):
+        raise ValueError(text)
+    return found
+
+
 def of_marker(node: pytest.Item | pytest.Collector, *, scope: Scope) -> tuple[Wish, Scope]:
     """The wish that the nearest marker of the node says, else that of the ini file, and how wide
     the stack is shared; `scope` is that of the fixture."""

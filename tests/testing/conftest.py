@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def suite(tmp_path: Path) -> Iterator[Suite]:
     with Sandbox(tmp_path) as sandbox:
-        directory = tmp_path / "suite"
+        directory = tmp_path / f"s{os.urandom(4).hex()}"  # in the names of its stacks
         directory.mkdir()
         made = Suite(sandbox, directory)
         yield made

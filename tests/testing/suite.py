@@ -19,6 +19,9 @@ PLUGIN = "orchestrator.testing.plugin"
 IS_INSTALLED = any(e.value == PLUGIN for e in entry_points(group="pytest11"))
 """Not where the package was installed before it had the plugin."""
 
+OTHERS = ("randomly", "asyncio", "xdist", "timeout")
+"""Plugins of others that are installed with the development tools."""
+
 
 @dataclass
 class Suite:
@@ -27,7 +30,7 @@ class Suite:
     sandbox: Sandbox
     directory: Path
     plugins: tuple[str, ...] = ()
-    """Modules, besides ours."""
+    """Of OTHERS, those that take part."""
     ini: dict[str, str] = field(default_factory=dict)
 
     def write(self, **files: str) -> None:
@@ -40,10 +43,10 @@ class Suite:
     def command(self, *arguments: str) -> list[str]:
         lines = ["[pytest]", *(f"{key} = {value}" for key, value in self.ini.items())]
         (self.directory / "pytest.ini").write_text("\n".join(lines) + "\n")
-        plugins = [*self.plugins, *([] if IS_INSTALLED else [PLUGIN])]
+        off = [f"no:{name}" for name in ("cacheprovider", *OTHERS) if name not in self.plugins]
+        plugins = [*off, *([] if IS_INSTALLED else [PLUGIN])]
         words = [word for plugin in plugins for word in ("-p", plugin)]
-        return self.sandbox.inside([sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
-                                    "-p", "no:hypothesispytest", *words, *arguments])  # fmt: skip
+        return self.sandbox.inside([sys.executable, "-m", "pytest", *words, *arguments])
 
     @property
     def environment(self) -> dict[str, str]:
@@ -78,11 +81,11 @@ class Suite:
         base, pid = str(self.sandbox.directory), self.sandbox.holder.pid
         interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
         found: dict[str, Any] = {
-            "cgroups": [c for c in leftovers.cgroups() if self._is_mine(c)],
+            "cgroups": [c for c in leftovers.cgroups() if f"-pt-{self.directory.name}-" in c],
             "interfaces": [n for n in (i.split(":")[0].strip() for i in interfaces) if n != "lo"],
             "mounts": [m for m in leftovers.mounts(str(pid)) if base in m],
             "processes": [p for p in leftovers.processes() if base in p],
-            "temporary": os.listdir(self.temporary),
+            "temporary": [n for n in os.listdir(self.temporary) if n != "pytest-of-root"],
         }
         for part in ("run/projects", "data/projects", "data/volumes", "data/networks"):
             inside = Path(base, part)
@@ -90,10 +93,3 @@ class Suite:
                 p.name for p in (inside.iterdir() if inside.is_dir() else ()) if p.name != "lock"
             ]
         return {kind: what for kind, what in found.items() if what}
-
-    def _is_mine(self, cgroup: str) -> bool:
-        for line in (Path(cgroup) / "cgroup.procs").read_text().split():
-            root = Path(f"/proc/{line}/root")
-            if root.exists() and str(self.sandbox.directory) in str(root):
-                return True
-        return False

@@ -54,7 +54,8 @@ def test_without_a_stack():
 def test_the_report_has_states_and_the_output_of_this_test_only(suite: Suite) -> None:
     suite.write(**{"compose.yaml": CHATTY}, test_it=TWO_TESTS)
     said = suite.run("--pcompose-artifacts", "kept", ok=False)
-    assert said.count("- pcompose pt-suite-") == 1  # and none for the test without a stack
+    # one section: none for the test without a stack
+    assert said.count(f"- pcompose pt-{suite.directory.name}-") == 1
     assert "chat-1: running" in said
     assert "victim-1: exited (137)" in said
     assert "checked-1: running, unhealthy" in said

@@ -38,6 +38,7 @@ COMMAND = Command(
         option("exit-code-from", "", "Return the exit code of this service's container",
                metavar="service"),
         switch("force-recreate", "", "Recreate containers that have not changed"),
+        option("idle", "", "Take it down when nothing has used it for so long", metavar="duration"),
         lacking("menu", "", "there are no keys to press; `up -d`, `watch` and `stop` in another "
                 "terminal do what they would"),
         many("no-attach", "", "Do not show the output of these services", metavar="service"),
@@ -56,6 +57,8 @@ COMMAND = Command(
         many("scale", "", "Number of replicas", metavar="SERVICE=N"),
         number("timeout", "t", "Seconds until a container is killed", metavar="seconds"),
         switch("timestamps", "", "Time stamps before lines"),
+        option("ttl", "", "Take it down after so long (30m); 0: it stays", metavar="duration"),
+        number("while-pid", "", "Take it down when this process has ended", metavar="pid"),
         switch("wait", "", "Wait until services run or are healthy; detached"),
         number("wait-timeout", "", "Most seconds to wait", metavar="seconds"),
         lacking("watch", "w"),
