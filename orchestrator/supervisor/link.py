@@ -190,6 +190,7 @@ class Link:
         assert self._channel is not None
         self._channel.close()
         self._channel = None
+        self._adopted = anyio.Event()  # the next one keeps nothing until it has been told
         self._unready()
         for conversation in self._conversations.values():
             conversation.lose()

@@ -146,6 +146,7 @@ class _Execution:
         request.on_message = self._heard
 
     async def run(self) -> dict[str, Any]:
+        await self._link.wait_adopted()  # a new keeper does not know the container before
         conversation = self._link.open(self._key)
         try:
             return await self._run(conversation)
