@@ -48,6 +48,8 @@ a shell blocks signals for a moment whenever it starts a command."""
 SETTLED = 2.0
 """Seconds after which a program that ignores the signal is taken at its word at once."""
 KILL_PATIENCE = 30.0
+ADOPTION = 5.0
+"""Seconds a stop waits for a keeper that is just taking over."""
 
 
 class Lane:
@@ -258,6 +260,8 @@ class Lane:
             ran, was_waiting = self.is_running, self.status.state == "restarting"
             self._silence()
             if ran:
+                with anyio.move_on_after(ADOPTION):  # else its last words had no reader
+                    await self.project.link.wait_adopted()
                 await self._stop(self.spec.stop_grace_period if timeout is None else timeout)
             if ran or was_waiting:  # who heard that it would come back hears that it will not
                 self.publish("stop")
