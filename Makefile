@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 FUZZ_MINUTES ?= 3
 
-.PHONY: help setup demo test quick fuzz lint docs bench clean
+.PHONY: help setup demo test quick cycles fuzz lint docs bench clean
 
 help:
 	@echo "make demo   bring the quickstart stack up, show it answering, take it down"
 	@echo "make test   every test, those of the kernel and of whole stacks included (root)"
 	@echo "make quick  the tests that need no root and no kernel objects"
+	@echo "make cycles  200 times up and down beside a running project: nothing may accumulate (root)"
 	@echo "make fuzz   the property tests with many more examples, then spoiled projects; takes long"
 	@echo "make lint   ruff and mypy --strict"
 	@echo "make docs   write docs/compose-reference.md anew from the code's tables"
@@ -39,6 +40,9 @@ test: setup
 
 quick: setup
 	@$(BIN)/python -m pytest -m 'not kernel and not e2e'
+
+cycles: setup
+	@PCOMPOSE_TEST_CYCLES=200 $(BIN)/python -m pytest tests/e2e/test_cycles.py
 
 fuzz: setup
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m 'not kernel and not e2e'

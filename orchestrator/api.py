@@ -22,6 +22,7 @@ from orchestrator.events import ignore
 
 if TYPE_CHECKING:
     from orchestrator.engine.configuration import Configuration
+    from orchestrator.engine.faulting import Faults
     from orchestrator.engine.imagestore import Images
     from orchestrator.engine.inventory import ImageRow, StoredImage
     from orchestrator.engine.listing import ProjectRow
@@ -298,6 +299,21 @@ class Project:
 
         return ending.await_ends(self._workspace, services)
 
+    # ---- faults ----
+
+    @property
+    def faults(self) -> Faults:
+        """Disturbs the network between services: `with project.faults.partition("web", "db"):`."""
+        from orchestrator.engine.faulting import Faults
+
+        return Faults(self._workspace)
+
+    def named_pair(self, text: str) -> tuple[str, ...]:
+        """`web-db` as two of the project's services, where no service is called so."""
+        from orchestrator.engine.faulting import split_pair
+
+        return split_pair(text, {c.record.service for c in self.observe().containers})
+
     # ---- processes ----
 
     def exec(
@@ -399,6 +415,13 @@ def projects() -> list[ProjectRow]:
     from orchestrator.engine import listing
 
     return listing.projects()
+
+
+def parse_fault_value(kind: str, text: str) -> float:
+    """`10%` of a loss, `1mbit` of a rate, `50ms` of a latency, as `Faults.add` takes them."""
+    from orchestrator.engine.faulting import parse_value
+
+    return parse_value(kind, text)
 
 
 def stored_images() -> list[StoredImage]:

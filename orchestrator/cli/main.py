@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "load": ("load", "Load images from a docker archive or an OCI layout"),
     "logs": ("logs", "Show the output of containers"),
     "ls": ("ls", "List projects"),
+    "fault": ("fault", "Disturb the network between services, for tests"),
     "network": ("network", "Networks of this machine, of whatever project"),
     "pause": ("pause", "Let containers stand still"),
     "plan": ("plan", "Show what up would do, and why"),

@@ -140,15 +140,22 @@ def run(
         submission.close()
 
 
-def request(layout: Layout, project: str, method: str, **params: Any) -> dict[str, object] | None:
-    """The answer of the running supervisor; None where none runs."""
+def ask(layout: Layout, project: str, method: str, **params: Any) -> dict[str, Any] | None:
+    """The answer of the running supervisor; None where none runs.  PcomposeError of whatever it
+    answers with."""
     connection = client.connect(layout, project)
     if connection is None:
         return None
     try:
         connection.request(method, **params)
         return connection.result()
-    except SupervisorError:
-        return None
     finally:
         connection.close()
+
+
+def request(layout: Layout, project: str, method: str, **params: Any) -> dict[str, object] | None:
+    """As `ask`, but None too where the supervisor does not do it."""
+    try:
+        return ask(layout, project, method, **params)
+    except SupervisorError:
+        return None

@@ -40,6 +40,7 @@ RTM_NEWROUTE = 24
 RTM_GETROUTE = 26
 
 IFF_UP = 1
+_IFF_NOARP = 0x80
 
 IFLA_ADDRESS = 1
 IFLA_IFNAME = 3
@@ -179,9 +180,12 @@ def attributes(data: bytes) -> dict[int, bytes]:
 # Messages
 
 
-def _ifinfo(*attributes: bytes, index: int = 0, up: bool | None = None) -> bytes:
-    change = 0 if up is None else IFF_UP
-    return _IFINFOMSG.pack(0, 0, index, IFF_UP if up else 0, change) + b"".join(attributes)
+def _ifinfo(
+    *attributes: bytes, index: int = 0, up: bool | None = None, arp: bool | None = None
+) -> bytes:
+    change = (0 if up is None else IFF_UP) | (0 if arp is None else _IFF_NOARP)
+    flags = (IFF_UP if up else 0) | (_IFF_NOARP if arp is False else 0)
+    return _IFINFOMSG.pack(0, 0, index, flags, change) + b"".join(attributes)
 
 
 def _hardware(mac: str | None) -> bytes:
@@ -225,15 +229,28 @@ def create_veth(
                    subject=name)
 
 
+def create_pair(name: str, peer: str, *, mtu: int) -> Message:
+    """A veth pair with both ends here, down."""
+    end = _ifinfo(text(IFLA_IFNAME, peer), number(IFLA_MTU, mtu))
+    info = nested(
+        IFLA_LINKINFO, text(_IFLA_INFO_KIND, "veth"),
+        nested(_IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, end)),
+    )
+    body = _ifinfo(text(IFLA_IFNAME, name), number(IFLA_MTU, mtu), info)
+    return Message(RTM_NEWLINK, body, flags=NLM_F_CREATE | NLM_F_EXCL, subject=name)
+
+
 def set_link(
-    name: str, *, up: bool | None = None, master: int | None = None, group: int | None = None,
-    mtu: int | None = None, ipv6_address: bool = True, accept: tuple[int, ...] = (),
+    name: str, *, up: bool | None = None, arp: bool | None = None, master: int | None = None,
+    group: int | None = None, mtu: int | None = None, ipv6_address: bool = True,
+    accept: tuple[int, ...] = (),
 ) -> Message:
-    """Change an interface; what is None stays.  `master` 0 takes a port out of its bridge;
-    `ipv6_address` False: no link-local address from now on."""
+    """Change an interface; what is None stays.  `master` 0 takes a port out of its bridge; `arp`:
+    whether it asks for and answers about neighbours; `ipv6_address` False: no link-local address
+    from now on."""
     body = _ifinfo(
         text(IFLA_IFNAME, name), _optional(IFLA_MASTER, master), _optional(IFLA_GROUP, group),
-        _optional(IFLA_MTU, mtu), b"" if ipv6_address else _no_ipv6_address(), up=up,
+        _optional(IFLA_MTU, mtu), b"" if ipv6_address else _no_ipv6_address(), up=up, arp=arp,
     )
     return Message(RTM_NEWLINK, body, subject=name, accept=accept)
 

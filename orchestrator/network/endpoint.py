@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
 from orchestrator.errors import NetworkError
@@ -18,6 +19,8 @@ from orchestrator.linux import netlink, syscalls
 DNS_ADDRESS = "127.0.0.11"
 _DNS_PORT = 53
 _BACKLOG = 128
+_HOST_ENDS = ("pv", "pr")
+"""What the names of a container's interfaces on the host begin with; `pr` goes with its pair."""
 
 
 class Link(Protocol):
@@ -108,16 +111,29 @@ def _create_pairs(
 
 
 def _configure(netns: int, links: Sequence[Link], *, dns: bool) -> list[socket.socket]:
-    """Inside the namespace: the calling thread goes there and comes back."""
+    with _entered(netns):
+        with netlink.Netlink() as sock:
+            sock.run(_inside(links))
+        for link in links:
+            _set_parameters(link)
+        return _open_dns_sockets() if dns else []
+
+
+@contextmanager
+def inside(pid: int) -> Iterator[None]:
+    """The calling thread is in the network namespace of the process meanwhile; OSError where there
+    is none."""
+    with open(f"/proc/{pid}/ns/net", "rb", buffering=0) as netns, _entered(netns.fileno()):
+        yield
+
+
+@contextmanager
+def _entered(netns: int) -> Iterator[None]:
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         syscalls.setns(netns, syscalls.CLONE_NEWNET)
         try:
-            with netlink.Netlink() as sock:
-                sock.run(_inside(links))
-            for link in links:
-                _set_parameters(link)
-            return _open_dns_sockets() if dns else []
+            yield
         finally:
             _return(own)
     finally:
@@ -201,7 +217,8 @@ def detach(container: str) -> None:
 def detach_all(containers: Iterable[str]) -> None:
     """Remove the links of many containers at once: the kernel then waits for its readers once, not
     once per link.  Those that went with their namespace are no error."""
-    prefixes = tuple(host_interface(id_, 0)[:-1] for id_ in containers)
+    prefixes = tuple(kind + host_interface(id_, 0)[2:-1] for id_ in containers
+                     for kind in _HOST_ENDS)  # fmt: skip
     try:
         names = [name for _, name in socket.if_nameindex() if name.startswith(prefixes)]
         if names:

@@ -152,6 +152,9 @@ class Layout:
     def supervisor_log(self, project: str) -> str:
         return f"{self.run_project(project)}/supervisor.log"
 
+    def faults(self, name: str) -> str:
+        return f"{self.run_project(name)}/faults.json"
+
     def keeper_socket(self, project: str) -> str:
         return f"{self.run_project(project)}/keeper.sock"
 

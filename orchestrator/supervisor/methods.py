@@ -37,7 +37,8 @@ class Methods:
     def table(self) -> Mapping[str, Method]:
         """Name -> function."""
         return {"execute": self.execute, "watch": self.watch, "exec": self.exec,
-                "attach": self.attach, "signal": self.signal, "info": self.info}  # fmt: skip
+                "attach": self.attach, "signal": self.signal, "info": self.info,
+                "fault": self.fault}  # fmt: skip
 
     def cancel(self) -> None:
         """Let nothing more begin."""
@@ -123,6 +124,16 @@ class Methods:
         lane = self._project.lane(_text(request.params, "container"))
         lane.kill(str(request.params.get("signal", "SIGKILL")))
         return {}
+
+    async def fault(self, request: Request) -> dict[str, Any]:
+        """Put a fault on the network, or heal some or all; what holds now, and what has ended."""
+        impairments = self._project.services.impairments
+        added, ended = None, []
+        if "add" in request.params:
+            added = impairments.add(request.params["add"])
+        if "heal" in request.params:
+            ended = impairments.heal(request.params["heal"])
+        return {"added": added, "ended": ended, "active": impairments.active()}
 
     async def info(self, request: Request) -> dict[str, Any]:
         """Who we are."""

@@ -114,6 +114,7 @@ class Project:
                 error = faults.known(exc, doing=f"adopting {lane.record.name}")
                 lane.update(error=error.message)
         self.services.redirects.renew()  # also where a supervisor before us left some
+        self.services.impairments.load()
         for name, fds in stored.items():  # nobody wants them any more
             self.link.tell({"op": "unstore", "name": name})
             _close_all(fds)

@@ -24,7 +24,9 @@ carries one request:
                                                   pty's master; then result {}.  What it writes is
                                                   in its log.
     signal   {container, signal}                  result {}
-    info     {}                                   result {pid, keeper_pid, version}
+    fault    {add?: {kind, services, value}, heal?: ids, null: all}
+                                                  result {added, ended, active}: each has an id
+    info     {}                                   result {pid, keeper_pid, version, misses}
 
 Every request has "v": VERSION and "method"; every answer is one of {"event": …},
 {"result": {…}}, {"error": PcomposeError.to_json()}, {"started"|"tty"|"watching": …}.

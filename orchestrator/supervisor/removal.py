@@ -29,6 +29,8 @@ async def remove(lane: Lane, *, with_volumes: bool) -> None:
     await project.in_thread(store.forget_container, layout, project.name, lane.id)
     store.remove_tree(run_dir)
     project.lanes.pop(lane.id, None)
+    if not project.lanes:
+        project.services.impairments.heal()
     if lane.record.oneoff:
         await _forget_leases(lane)
     if with_volumes:

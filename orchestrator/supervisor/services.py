@@ -21,6 +21,7 @@ from orchestrator.runtime import isolation
 from orchestrator.state import observe, store
 from orchestrator.state.records import ContainerRecord, NetworkRecord
 from orchestrator.supervisor import bridges, faults, peers
+from orchestrator.supervisor.impairments import Impairments
 from orchestrator.supervisor.misses import Misses
 from orchestrator.supervisor.neighbours import Neighbours
 from orchestrator.supervisor.redirects import Redirects
@@ -43,6 +44,7 @@ class Services:
         self._table = NameTable(Neighbours(project.layout, project.name, project.boot_id))
         self.misses = Misses(project, self._table)
         self.redirects = Redirects(project)
+        self.impairments = Impairments(project)
         self._sockets: dict[str, list[socket.socket]] = {}
         """container -> its DNS sockets"""
         self._publishers: dict[str, Publisher] = {}
@@ -145,6 +147,7 @@ class Services:
                                       dns=bool(spec.endpoints), hairpin=bool(spec.ports))
         self._serve(spec, sockets)
         self.store_again(spec.id)
+        self.impairments.renew()
 
     def _serve(self, spec: ContainerSpec, sockets: list[socket.socket]) -> None:
         self._table.set(
@@ -179,6 +182,7 @@ class Services:
         self._table.remove(id_)
         self.misses.forget(id_)
         self.redirects.remove(id_)
+        self.impairments.release(id_)
         sockets = self._sockets.pop(id_, [])
         waiting.close(sockets)
         publisher = self._publishers.pop(id_, None)

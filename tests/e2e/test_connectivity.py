@@ -1,15 +1,13 @@
 """Who reaches whom: every pair of places, IPv4 and IPv6, TCP and UDP, before and after everything
-was made again; and that nothing of it is left."""
+was made again."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -213,57 +211,3 @@ def test_ports_as_they_are_another_or_none(stack: Stack) -> None:
         held.communicate()
     stack("-p", stack.name, "up", "-d")
     assert stack("-p", stack.name, "port", "a", "80").stdout.strip() == "127.0.0.1:18501"
-
-
-CYCLES = int(os.environ.get("PCOMPOSE_TEST_CYCLES", "2"))
-"""200 by hand: a leak of one thing per cycle is seen after one."""
-COUNTS = """
-import json, socket, struct
-from orchestrator.linux import netlink
-def rules(kind, family=0):
-    m = netlink.Message(10 << 8 | kind, struct.pack(">BBH", family, 0, 0))
-    with netlink.Netlink(netlink.NETLINK_NETFILTER) as s: return len(s.dump(m))
-with netlink.Netlink() as s:
-    found = {"links": len(netlink.links(s)), "routes": len(netlink.routes(s)),
-             "routes6": len(netlink.routes(s, family=socket.AF_INET6))}
-found.update(chains=rules(4), rules=rules(7))
-print(json.dumps(found))
-"""
-
-
-def counts(mine: Stack, neighbour: Stack) -> dict[str, Any]:
-    """What a cycle may leave behind, and what the neighbour's supervisor and keeper hold."""
-    found: dict[str, Any] = json.loads(mine.sandbox.run(["python3", "-c", COUNTS]).stdout)
-    info = neighbour.ls()
-    for who in ("supervisor_pid", "keeper_pid"):
-        found[who] = len(os.listdir(f"/proc/{info[who]}/fd"))
-    data = mine.sandbox.directory / "data"
-    found["networks"] = sorted(p.name for p in Path(data, "networks").glob("*.json"))
-    found["projects"] = sorted(p.name for p in Path(data, "projects").iterdir())
-    leases = {p.name: json.loads(p.read_text())["leases"] for p in Path(data, "networks").glob(
-        "*.json")}  # fmt: skip
-    found["leases"] = leases
-    return found
-
-
-def test_cycles_of_up_and_down_leave_everything_as_it_was(pair: tuple[Stack, Stack]) -> None:
-    mine, neighbour = pair
-    neighbour("-p", neighbour.name, "up", "-d")
-    services = "".join(
-        f"  s{n}: {{image: pcompose/host, command: sleep infinity, volumes: [/anonymous],"
-        f" networks: [n{n % 5}, n{(n + 1) % 5}], ports: ['{18600 + n}:80']}}\n" for n in range(10)
-    )
-    networks = "".join(f"  n{n}: {{enable_ipv6: true}}\n" for n in range(5))
-    mine.write(f"services:\n{services}networks:\n{networks}")
-
-    def cycle() -> dict[str, Any]:
-        mine("-p", mine.name, "up", "-d")
-        mine("-p", mine.name, "down", "-v", "-t", "0")
-        # the last supervisor of the project ends a moment after the command
-        eventually(lambda: not (mine.sandbox.directory / "run/projects" / mine.name).exists())
-        return counts(mine, neighbour)
-
-    first = cycle()
-    for _ in range(CYCLES):
-        again = cycle()
-    assert again == first
