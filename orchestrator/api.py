@@ -2,7 +2,7 @@
 
     from orchestrator import api
 
-    project = api.Project(files=["compose.yaml"])
+    project = api.Project(files="compose.yaml")
     project.up(wait=True)
     for container in project.ps():
         print(container.record.name, container.status.state)
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
 from orchestrator.events import ignore
 
@@ -53,14 +53,15 @@ class Project:
     file `-` is read from `stdin`."""
 
     def __init__(
-        self, *, files: Sequence[str] = (), directory: str | None = None, name: str | None = None,
-        env_files: Sequence[str] = (), profiles: Sequence[str] = (), lenient: bool = False,
-        compatibility: bool = False, all_resources: bool = False, parallel: int = 0,
-        private: bool = False, cwd: str = "", stdin: BinaryIO | None = None,
+        self, *, files: str | Sequence[str] = (), directory: str | None = None,
+        name: str | None = None, env_files: Sequence[str] = (), profiles: Sequence[str] = (),
+        lenient: bool = False, compatibility: bool = False, all_resources: bool = False,
+        parallel: int = 0, private: bool = False, cwd: str = "", stdin: BinaryIO | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._choice: dict[str, Any] = {  # keyword arguments of differing types
-            "files": tuple(files), "project_directory": directory, "project_name": name,
+            "files": (files,) if isinstance(files, str) else tuple(files),
+            "project_directory": directory, "project_name": name,
             "env_files": tuple(env_files), "profiles": tuple(profiles), "lenient": lenient,
             "cwd": cwd, "private": private, "stdin": stdin,
             "compatibility": compatibility, "all_resources": all_resources, "parallel": parallel,
@@ -73,6 +74,11 @@ class Project:
         from orchestrator.engine.workspace import Choice, Workspace
 
         return Workspace(Choice(**self._choice))
+
+    def load(self) -> Self:
+        """Read and check the files now instead of when they are needed first; SpecError."""
+        _ = self.model
+        return self
 
     @property
     def name(self) -> str:

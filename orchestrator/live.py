@@ -17,12 +17,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.api import Project
+from orchestrator.events import ignore
 
 if TYPE_CHECKING:
     import re
 
     from orchestrator.engine.capturing import Captured
+    from orchestrator.engine.oneoff import RunOptions
     from orchestrator.engine.reaching import Address
+    from orchestrator.events import Sink
 
 
 class LiveProject(Project):
@@ -62,6 +65,24 @@ class LiveProject(Project):
         from orchestrator.engine import expiry
 
         return expiry.let_go(self._workspace, holder=holder)
+
+    def capture_run(
+        self, service: str, argv: Sequence[str] = (), *, options: RunOptions | None = None,
+        stdin: bytes = b"", timeout: float | None = None, sink: Sink = ignore,
+    ) -> Captured:  # fmt: skip
+        """Run a command (none: the service's own) in a new container of the service to its end,
+        dependencies first.  The container stays unless `options` say `remove`.  DeadlineError
+        `timeout` seconds after its start."""
+        from dataclasses import replace
+
+        from orchestrator.engine import capturing
+        from orchestrator.engine.oneoff import RunOptions
+
+        options = options or RunOptions(remove=True)
+        if argv:
+            options = replace(options, command=tuple(argv))
+        return capturing.capture_run(self._workspace, service, options, stdin=stdin,
+                                     timeout=timeout, sink=sink)  # fmt: skip
 
     def wait_for(
         self, service: str, *, tcp: int | None = None, http: str | int | None = None,

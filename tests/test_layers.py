@@ -29,9 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "api": {"errors", "events", "names", "engine", "spec", "plan", "state"},
     "live": {"errors", "events", "api", "engine"},
+    "aio": {"live", "engine", "spec"},
     "cli": {"errors", "events", "names", "api", "live"},
     "testing": {"errors", "events", "names", "live"},
     "__main__": {"cli"},
+    "": {"errors", "plan", "engine", "live", "aio"},
 }  # fmt: skip
 VALUES_FOR_RENDERING = {
     "orchestrator.spec.model",
@@ -47,7 +49,8 @@ HOMES = {
     "yaml": {"orchestrator.spec.yaml"},
     "jsonschema": {"orchestrator.spec.schema"},
     "networkx": {"orchestrator.plan.graph"},
-    "anyio": {"orchestrator.supervisor", "orchestrator.network", "orchestrator.testing.aio"},
+    "anyio": {"orchestrator.supervisor", "orchestrator.network", "orchestrator.testing.aio",
+              "orchestrator.aio"},
     "pytest": {"orchestrator.testing"},
 }
 KEEPER = "orchestrator.runtime.keeper"

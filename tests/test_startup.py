@@ -60,6 +60,13 @@ def test_a_file_that_was_parsed_before_is_not_parsed_again(project: dict[str, st
     assert second & {*HEAVY, "yaml"} == set()
 
 
+def test_importing_the_package_imports_nothing() -> None:
+    code = "import sys; a = set(sys.modules); import orchestrator; print(set(sys.modules) - a)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.stdout.strip() == "{'orchestrator'}"
+
+
 def test_the_pytest_plugin_loads_pytest_and_the_standard_library_only() -> None:
     code = """
 import json, sys

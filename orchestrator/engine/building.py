@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from orchestrator.engine import interruption
 from orchestrator.engine.places import spot
 from orchestrator.errors import BuildError, ImageNotFoundError, SpecError, UsageError
 from orchestrator.events import Event, Progress, Sink, Status
@@ -195,10 +196,11 @@ class _Builds:
             for name, needs in order.items()
         ]
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            with interruption.noticed(cancel.set):
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
         except BaseException:
             cancel.set()
             for thread in threads:

@@ -1,27 +1,29 @@
-"""`exec` for a program: its input is given, its output is returned.
-
-Unlike `session.interact` this takes no signals, so it works in any thread.
-"""
+"""`exec` and `run` for a program: the command's input is given, its output is returned."""
 
 from __future__ import annotations
 
 import os
-import select
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.engine.lookup import running_replica
-from orchestrator.errors import DeadlineError, SupervisorError, from_json
-from orchestrator.supervisor import client
-from orchestrator.supervisor.protocol import ExecRequest
+from orchestrator.engine import executing, interruption, oneoff
+from orchestrator.engine.interruption import Interrupted
+from orchestrator.errors import DeadlineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from orchestrator.engine.oneoff import RunOptions
+    from orchestrator.engine.session import Session
     from orchestrator.engine.workspace import Workspace
+    from orchestrator.events import Sink
 
 _CHUNK = 1 << 16
+_GRACE = 0.2
+"""Seconds that output is waited for after the end of the command: what it left behind in the
+background may hold the pipes for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +42,40 @@ def capture(
 ) -> Captured:  # fmt: skip
     """Run the command in a running replica to its end.  DeadlineError after `timeout` seconds: it
     has got SIGKILL."""
-    container = running_replica(workspace, service, index=index)
-    request = ExecRequest(
-        container=container.record.id, argv=tuple(argv), user=user, cwd=cwd,
-        environment=dict(environment or {}), privileged=privileged,
-    )  # fmt: skip
-    command = _Command(workspace, request, stdin)
+    def start(streams: Sequence[int]) -> Session:
+        return executing.execute(
+            workspace, service, argv, index=index, user=user, cwd=cwd,
+            environment=environment or {}, tty=False, privileged=privileged, detach=False,
+            streams=streams, signals=(),
+        )  # fmt: skip
+
+    return _captured(start, stdin, words=" ".join(argv), timeout=timeout)
+
+
+def capture_run(
+    workspace: Workspace, service: str, options: RunOptions, *, stdin: bytes, sink: Sink,
+    timeout: float | None = None,
+) -> Captured:  # fmt: skip
+    """As `capture`, in a new one-off container; `timeout` counts from its start."""
+    def start(streams: Sequence[int]) -> Session:
+        return oneoff.run(workspace, service, options, streams=streams, sink=sink, signals=())
+
+    words = " ".join(options.command) or service
+    return _captured(start, stdin, words=words, timeout=timeout)
+
+
+def _captured(
+    start: Callable[[Sequence[int]], Session], stdin: bytes, *, words: str, timeout: float | None
+) -> Captured:
+    command = _Command(start, stdin)
     try:
         return command.finish(None if timeout is None else time.monotonic() + timeout)
     except TimeoutError:
-        words = " ".join(request.argv)
+        command.kill()
         raise DeadlineError(f"{words!r} has not ended after {timeout:g}s") from None
+    except (Interrupted, KeyboardInterrupt):
+        command.kill()
+        raise
     finally:
         command.close()
 
@@ -58,19 +83,17 @@ def capture(
 class _Command:
     """One command, its two output pipes and what is still to be written to its input."""
 
-    def __init__(self, workspace: Workspace, request: ExecRequest, stdin: bytes) -> None:
+    def __init__(self, start: Callable[[Sequence[int]], Session], stdin: bytes) -> None:
         self._stdin = memoryview(stdin)
-        self._exit_code: int | None = None
-        self._client = client.open_client(workspace.layout, workspace.name)
         theirs, self._input = os.pipe()
         out, their_out = os.pipe()
         err, their_err = os.pipe()
         self._outputs: dict[int, list[bytes]] = {out: [], err: []}
         self._open = {self._input, out, err}
         try:
-            self._client.request("exec", fds=[theirs, their_out, their_err], **asdict(request))
+            self._session = start((theirs, their_out, their_err))
         except BaseException:
-            self.close()
+            self._close_pipes()
             raise
         finally:
             for fd in (theirs, their_out, their_err):
@@ -78,30 +101,26 @@ class _Command:
         os.set_blocking(self._input, False)
 
     def finish(self, deadline: float | None) -> Captured:
-        """Until the exit code is known and nobody can write any more; a process left behind in
-        the background may hold the pipes, and is not waited for."""
-        while self._exit_code is None or len(self._open - {self._input}) > 0:
-            grace = 0.2 if self._exit_code is not None else None
-            if not self._step(grace if deadline is None else _left(deadline, grace)):
+        """Until the exit code is known and nobody can write any more."""
+        session = self._session
+        while session.exit_code is None or len(self._open - {self._input}) > 0:
+            if not self._step(_patience(deadline, is_over=session.exit_code is not None)):
                 break
         out, err = (b"".join(parts) for parts in self._outputs.values())
-        assert self._exit_code is not None
-        return Captured(exit_code=self._exit_code, stdout=out, stderr=err)
+        assert session.exit_code is not None
+        return Captured(exit_code=session.exit_code, stdout=out, stderr=err)
 
     def _step(self, patience: float | None) -> bool:
         """Whether anything happened; TimeoutError where the command was to be done by now."""
         if not self._stdin:
             self._close(self._input)
-        reading: list[int | client.ControlClient] = [
-            fd for fd in self._outputs if fd in self._open
-        ]
-        if self._exit_code is None:
-            reading.append(self._client)
+        reading: list[int | Session] = [fd for fd in self._outputs if fd in self._open]
+        if self._session.exit_code is None:
+            reading.append(self._session)
         writing = [self._input] if self._input in self._open else []
-        readable, writable, _ = select.select(reading, writing, [], patience)
+        readable, writable = interruption.wait(reading, writing, timeout=patience)
         if not readable and not writable:
-            if self._exit_code is None:
-                self._client.send({"signal": "SIGKILL"})
+            if self._session.exit_code is None:
                 raise TimeoutError
             return False
         if writable:
@@ -109,8 +128,8 @@ class _Command:
         for fd in self._outputs:
             if fd in readable:
                 self._read(fd)
-        if self._client in readable:
-            self._hear()
+        if self._session in readable:
+            self._session.step()
         return True
 
     def _write(self) -> None:
@@ -128,29 +147,26 @@ class _Command:
         else:
             self._close(fd)
 
-    def _hear(self) -> None:
-        for message, fds in self._client.pending():
-            for fd in fds:
-                os.close(fd)
-            if "error" in message:
-                raise from_json(message["error"])
-            if "result" in message:
-                code = message["result"].get("exit_code")
-                if code is None:
-                    raise SupervisorError("the process ended without an exit code")
-                self._exit_code = int(code)
+    def kill(self) -> None:
+        """Its time is over."""
+        self._session.signal("SIGKILL")
 
     def _close(self, fd: int) -> None:
         if fd in self._open:
             self._open.discard(fd)
             os.close(fd)
 
-    def close(self) -> None:
+    def _close_pipes(self) -> None:
         for fd in list(self._open):
             self._close(fd)
-        self._client.close()
+
+    def close(self) -> None:
+        self._close_pipes()
+        self._session.close()
 
 
-def _left(deadline: float, grace: float | None) -> float:
+def _patience(deadline: float | None, *, is_over: bool) -> float | None:
+    if deadline is None:
+        return _GRACE if is_over else None
     left = max(deadline - time.monotonic(), 0)
-    return left if grace is None else min(left, grace)
+    return min(left, _GRACE) if is_over else left

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from orchestrator import events
+from orchestrator.engine import interruption
 from orchestrator.engine.workspace import Workspace
 from orchestrator.events import StateChanged
 from orchestrator.state import journal
@@ -40,12 +41,18 @@ def follow(
                     yield event
             if time.time() >= end:
                 return
-            watch.wait(end - time.time())
+            _wait(watch, end - time.time())
             watch.prepare()
             found = reader.news()
     finally:
         reader.close()
         watch.close()
+
+
+def _wait(watch: journal.Watch, timeout: float) -> None:
+    interrupt = interruption.current()
+    watch.wait(timeout, wake=[] if interrupt is None else [interrupt.fileno()])
+    interruption.check()
 
 
 def _is_wanted(event: StateChanged, services: Sequence[str]) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import heapq
 import os
-import select
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator import events
+from orchestrator.engine import interruption
 from orchestrator.engine.session import Signals
 from orchestrator.engine.submit import Submission
 from orchestrator.errors import SupervisorError
@@ -144,7 +144,7 @@ class Stream:
         if self._signals is not None:
             sources.append(self._signals)
         wait = PATIENCE if timeout is None else min(PATIENCE, timeout)
-        readable, _, _ = select.select(sources, [], [], wait)
+        readable, _ = interruption.wait(sources, timeout=wait)
         if self._inotify in readable:
             self._inotify.read()
         # always: a message may have come in the same read as the one before it

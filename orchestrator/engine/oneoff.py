@@ -7,7 +7,6 @@ no dependency and is not touched by `up`.
 from __future__ import annotations
 
 import os
-import select as wait
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +16,7 @@ from orchestrator.engine import (
     building,
     executable,
     images,
+    interruption,
     lending,
     machine,
     material,
@@ -29,7 +29,7 @@ from orchestrator.engine import (
 from orchestrator.engine.endpoints import ports
 from orchestrator.engine.reconcile import Change, Draft
 from orchestrator.engine.resolve import Identity, check
-from orchestrator.engine.session import Signals
+from orchestrator.engine.session import KEPT, Signals
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError
 from orchestrator.events import Progress, Sink, StateChanged
@@ -99,14 +99,19 @@ def oneoff_service(service: Service, options: RunOptions) -> Service:
 class Run:
     """The one-off on its way and afterwards; a `Session`."""
 
-    def __init__(self, layout: Layout, project: str, record: ContainerRecord) -> None:
+    def __init__(
+        self, layout: Layout, project: str, record: ContainerRecord, *, signals: Sequence[str]
+    ) -> None:
         self._layout, self._project, self._record = layout, project, record
         self._watch: client.ControlClient | None = None
         self.id = record.id
-        self.signals = Signals()
+        self.signals = Signals(signals)
         self.is_starting = self.is_started = False
         self.master: int | None = None
         self.exit_code: int | None = None
+        """Set when all is over: with `--rm` the container is gone then."""
+        self._code: int | None = None
+        self._is_removed_at_end = bool(record.spec.get("remove_on_exit"))
 
     def listen(self, connection: client.ControlClient) -> None:
         """Hear of the end over `connection`."""
@@ -135,7 +140,9 @@ class Run:
 
     def _take(self, event: StateChanged) -> None:
         if event.action == "die":
-            self.exit_code = 1 if event.exit_code is None else event.exit_code
+            self._code = 1 if event.exit_code is None else event.exit_code
+        if event.action == ("destroy" if self._is_removed_at_end else "die"):
+            self.exit_code = self._code
 
     def _reconnect(self) -> None:
         """The supervisor died: the next one knows, or the container has ended meanwhile."""
@@ -148,6 +155,9 @@ class Run:
         id_, layout = self.id, self._layout
         found = observe.observe(layout, self._project)
         mine = next((c for c in found.containers if c.record.id == id_), None)
+        if mine is None and self._code is not None:
+            self.exit_code = self._code
+            return
         if mine is None:
             raise SupervisorError("the container was removed; its exit code is not known")
         if mine.status.state in ("exited", "dead"):
@@ -167,7 +177,7 @@ class Run:
         early: list[str] = []
         while not submission.is_done:
             sources: list[submit.Submission | Signals] = [submission, self.signals]
-            wait.select(sources, [], [])
+            interruption.wait(sources)
             early += self.signals.take()
             submission.step()  # after `take`: whoever signals has seen what is told here
             if early and not self.is_starting and set(early) != {"SIGWINCH"}:
@@ -188,9 +198,11 @@ class Run:
 
 
 def run(
-    workspace: Workspace, service: str, options: RunOptions, *, streams: Sequence[int], sink: Sink
+    workspace: Workspace, service: str, options: RunOptions, *, streams: Sequence[int], sink: Sink,
+    signals: Sequence[str] = KEPT,
 ) -> Run:
-    """Create and start the one-off; what is returned runs (or has ended already)."""
+    """Create and start the one-off; what is returned runs (or has ended already).  `signals` are
+    kept for it."""
     def build() -> None:
         building.prepare(workspace, (service,), when="always" if options.build else "missing",
                          with_dependencies=options.with_dependencies, sink=sink)  # fmt: skip
@@ -209,7 +221,7 @@ def run(
         wanted_ports = ports(chosen, project=made.project)
         preflight.check_ports([(f"{chosen.name} (run)", wanted_ports)])
         made.contents.keep(planned.project, [chosen.name])
-        return _start(change, planned, chosen, options, streams=streams)
+        return _start(change, planned, chosen, options, streams=streams, signals=signals)
 
 
 def preview(workspace: Workspace, service: str, options: RunOptions) -> Plan:
@@ -268,7 +280,8 @@ def _with_resources(made: Draft, service: Service) -> Plan:
 
 
 def _start(
-    change: Change, made: Draft, service: Service, options: RunOptions, *, streams: Sequence[int]
+    change: Change, made: Draft, service: Service, options: RunOptions, *, streams: Sequence[int],
+    signals: Sequence[str],
 ) -> Run:
     id_ = names.new_id()
     name = options.name or names.oneoff_name(made.project.name, service.name, id_,
@@ -287,7 +300,7 @@ def _start(
     )  # fmt: skip
     numbers = _append(jobs, made, service, record)
     store.save_project(change.layout, reconcile.project_record(made))
-    running = Run(change.layout, made.project.name, record)
+    running = Run(change.layout, made.project.name, record, signals=signals)
     running.listen(change.head.connect())
     attached = not options.detach
 

@@ -12,7 +12,7 @@ import os
 import select
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from orchestrator.errors import SupervisorError, from_json
 from orchestrator.linux import tty
@@ -23,16 +23,23 @@ from orchestrator.supervisor.protocol import ExecRequest
 _CHUNK = 1 << 16
 Source: TypeAlias = "int | Session | Signals"
 FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+KEPT = (*FORWARDED, "SIGWINCH")
 
 
 class Signals:
     """Signals that are kept for somebody else instead of ending us, from now until `close`."""
 
-    def __init__(self, names: Sequence[str] = (*FORWARDED, "SIGWINCH")) -> None:
+    def __init__(self, names: Sequence[str] = KEPT) -> None:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._names = {int(getattr(_signal, name)): name for name in names}
         self._arrived: list[str] = []
-        self._former = {number: _signal.signal(number, self._keep) for number in self._names}
+        self._former: dict[int, Any] = {}  # a handler has no narrower type
+        self._is_open = True
+        try:
+            for number in self._names:
+                self._former[number] = _signal.signal(number, self._keep)
+        except ValueError:
+            pass  # not the main thread: there signals mean what they mean
 
     def fileno(self) -> int:
         """Readable when something has arrived."""
@@ -56,10 +63,11 @@ class Signals:
 
     def close(self) -> None:
         """Signals mean again what they meant."""
-        if self._former:
-            for number, handler in self._former.items():
-                _signal.signal(number, handler)
-            self._former = {}
+        for number, handler in self._former.items():
+            _signal.signal(number, handler)
+        self._former = {}
+        if self._is_open:
+            self._is_open = False
             os.close(self._reader)
             os.close(self._writer)
 
@@ -90,9 +98,10 @@ class Exec:
     """A command in a running container."""
 
     def __init__(self, layout: Layout, project: str, request: ExecRequest,
-                 streams: Sequence[int]) -> None:  # fmt: skip
+                 streams: Sequence[int], *, signals: Sequence[str] = KEPT) -> None:  # fmt: skip
         self._client = client.open_client(layout, project)
-        self.signals = Signals()
+        self._is_detached = request.detach
+        self.signals = Signals(signals)
         self.master: int | None = None
         self.exit_code: int | None = None
         self.pid = 0
@@ -110,10 +119,14 @@ class Exec:
                 self.pid = int(message["started"])
                 self.master = fds.pop() if fds else None
             elif "result" in message:
-                # detached: the process runs on, and so far nothing went wrong
-                self.exit_code = int(message["result"].get("exit_code") or 0)
+                self.exit_code = self._code(message["result"].get("exit_code"))
             for fd in fds:
                 os.close(fd)
+
+    def _code(self, code: int | None) -> int:
+        if code is None and not self._is_detached:
+            raise SupervisorError("the process ended without an exit code")
+        return code or 0  # detached: the process runs on, and so far nothing went wrong
 
     def signal(self, name: str) -> None:
         self._client.send({"signal": name})

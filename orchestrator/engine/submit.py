@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestrator import events
+from orchestrator.engine import interruption
 from orchestrator.errors import SupervisorError, from_json
 from orchestrator.events import Sink
 from orchestrator.state.layout import Layout
@@ -38,6 +39,7 @@ class HeadStart:
 
     def connect(self) -> client.ControlClient:
         """A connection; starts what `begin` has not."""
+        interruption.check()
         if self._starting is not None:
             self._await()
         return client.open_client(self._layout, self._project)
@@ -96,7 +98,7 @@ class Submission:
         """Until all is done; False when `deadline` (monotonic) passed first."""
         while not self.is_done:
             left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and (left <= 0 or not select.select([self], [], [], left)[0]):
+            if (left is not None and left <= 0) or not interruption.wait([self], timeout=left)[0]:
                 return False
             self._handle(*self._client.receive())
         return True

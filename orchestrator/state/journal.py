@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.linux import inotify, jsontext
@@ -148,9 +148,12 @@ class Watch:
             except FileNotFoundError:
                 self.close()
 
-    def wait(self, timeout: float) -> None:
-        """Until there may be news, `timeout` seconds at most."""
-        sources = [] if self._inotify is None else [self._inotify]
+    def wait(self, timeout: float, *, wake: Sequence[int] = ()) -> None:
+        """Until there may be news or a descriptor of `wake` is readable, `timeout` seconds at
+        most."""
+        sources: list[int | inotify.Inotify] = [*wake]
+        if self._inotify is not None:
+            sources.append(self._inotify)
         select.select(sources, [], [], max(0.0, min(timeout, _LOOK)))
         if self._inotify is not None:
             gone = inotify.IN_DELETE_SELF | inotify.IN_IGNORED

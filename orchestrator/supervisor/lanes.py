@@ -250,6 +250,7 @@ class Lane:
             await self.remove(volumes=True)
         except PcomposeError as exc:
             faults.note(f"cannot remove {self.record.name}: {exc.message}")
+            self.publish("destroy")  # `run --rm` waits for it; what is left the next `down` takes
         self.project.check_idle()
 
     # -- stop, kill, remove
