@@ -67,6 +67,13 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Something a user may want to know, between lines of containers: `Watch enabled`."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HookOutput:
     """A line that a hook of a container has written; `index` as in StateChanged."""
 
@@ -103,11 +110,12 @@ class BuildOutput:
     time: float = 0.0
 
 
-Event = Progress | StateChanged | Warned | HookOutput | BuildStep | BuildOutput
+Event = Progress | StateChanged | Warned | Noted | HookOutput | BuildStep | BuildOutput
 Sink = Callable[[Event], None]
 
 _TYPES: dict[str, type[Event]] = {
-    c.__name__: c for c in (Progress, StateChanged, Warned, HookOutput, BuildStep, BuildOutput)
+    c.__name__: c
+    for c in (Progress, StateChanged, Warned, Noted, HookOutput, BuildStep, BuildOutput)
 }
 
 

@@ -62,6 +62,7 @@ SURVEY = {
     62: "e2e/test_users:json_of_ps_is_an_object_a_line_whatever_there_is",
     63: "e2e/test_builds:a_build_can_be_asked_for_alone_and_what_it_needs_comes_first",
     64: "plan/test_teardown:down_of_one_service_takes_its_dependents_and_nothing_else",
+    65: "e2e/test_watch:saves_reach_containers_and_logs_go_on",
 }  # fmt: skip
 """R-12 to R-32, of the files, carry their numbers in tests/spec/test_users_*.py."""
 
@@ -104,6 +105,8 @@ SCENARIOS = {
     33: "plan/test_teardown:rm_keeps_what_runs",
     34: "e2e/test_exec_and_run:run_returns_the_code_and_leaves_nothing_with_rm",
     35: "e2e/test_acceptance:ports_hashes_and_whom_exec_prefers",
+    36: "e2e/test_watch:saves_reach_containers_and_logs_go_on",
+    37: "e2e/test_watch:saves_reach_containers_and_logs_go_on",
     38: "e2e/test_exec_and_run:interrupting_twice_kills",
     39: "e2e/test_acceptance:followed_logs_take_in_a_new_replica_and_an_attached_up_hides_what_it_"
         "is_told",
@@ -154,5 +157,5 @@ def test_each_has_its_test(what: str) -> None:
 
 
 def test_none_is_left_out() -> None:
-    assert set(SURVEY) == {*range(1, 12), *range(33, 47), *range(54, 65)}
-    assert set(SCENARIOS) == {*range(1, 41)} - {36, 37}
+    assert set(SURVEY) == {*range(1, 12), *range(33, 47), *range(54, 66)}
+    assert set(SCENARIOS) == {*range(1, 41)}

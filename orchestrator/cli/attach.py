@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import terminal
 from orchestrator.cli.output import Output
-from orchestrator.events import HookOutput, StateChanged
+from orchestrator.events import HookOutput, Noted, StateChanged
 from orchestrator.names import display_name
 
 if TYPE_CHECKING:
@@ -79,6 +79,15 @@ class Printer:
         name = display_name(project, event.name, event.service, event.index)
         head = terminal.paint(f"{name} -> | ", self._colour_of(name)) if self._prefix else ""
         self._out.line(f"{head}{event.text}")
+
+    def note(self, event: Noted) -> None:
+        """A line of ours between those of the containers."""
+        if self._out.style.is_json:
+            self._out.line(json.dumps({"level": "info", "message": event.message},
+                                      separators=(",", ":")))  # fmt: skip
+        else:
+            self._out.line(f"{'':{self._width}} ⦿ {terminal.visible(event.message)}")
+        self._out.flush()
 
     def flush(self) -> None:
         """What has been printed is seen."""

@@ -60,6 +60,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "volume": ("volume", "Volumes of this machine, of whatever project"),
     "volumes": ("volumes", "List the project's volumes, or those of services"),
     "wait": ("wait", "Wait until the containers of services have ended"),
+    "watch": ("watch", "Bring changes of files into containers, as `develop.watch` says"),
 }
 REFERENCE = (
     "alpha", "attach", "bridge", "build", "commit", "config", "cp", "create", "down", "events",

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from orchestrator.cli import terminal
 from orchestrator.cli.buildlines import BuildLines
-from orchestrator.events import BuildOutput, BuildStep, Event, Progress, Warned
+from orchestrator.events import BuildOutput, BuildStep, Event, HookOutput, Noted, Progress, Warned
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TICK = 0.1
@@ -50,6 +50,12 @@ class Plain:
         elif isinstance(event, Progress):
             self._stream.write(plain_line(event, prefix=self._prefix) + "\n")
             self._stream.flush()
+        elif isinstance(event, Noted):
+            self._stream.write(f"{self._prefix} {terminal.visible(event.message)}\n")
+            self._stream.flush()
+        elif isinstance(event, HookOutput):
+            self._stream.write(f"{event.name} -> | {terminal.visible(event.text)}\n")
+            self._stream.flush()
         elif isinstance(event, BuildStep | BuildOutput):
             self._stream.writelines(f"{line}\n" for line in self._builds.lines(event))
             self._stream.flush()
@@ -83,6 +89,8 @@ def json_line(event: Event) -> dict[str, object] | None:
     """The fields docker compose gives; None for what is no progress."""
     if isinstance(event, Warned):
         return {"level": "warning", "message": event.message}
+    if isinstance(event, Noted):
+        return {"level": "info", "message": event.message}
     if isinstance(event, BuildStep):
         return {"id": f"Image {event.build}", "status": "Working", "text": event.step,
                 "details": f"{event.status} {event.details}".rstrip()}

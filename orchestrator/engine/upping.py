@@ -43,6 +43,8 @@ class Rules:
     abort: Abort = ""
     exit_code_from: str | None = None
     timeout: float | None = None
+    stay: bool = False
+    """The session goes on where no container runs, until the user leaves."""
 
 
 class Attached:
@@ -170,8 +172,9 @@ class Attached:
     @property
     def is_over(self) -> bool:
         """Whether nothing is on its way and no watched container runs."""
+        stays = self._rules.stay and not self.interrupts and not self.is_aborting
         return not (self._stream.is_submitting or self._running or self._awaited
-                    or self._is_stop_wanted)  # fmt: skip
+                    or self._is_stop_wanted or stays)  # fmt: skip
 
     def events(self) -> list[LogEntry | StateChanged]:
         """What happened since the last call; waits for something to happen."""

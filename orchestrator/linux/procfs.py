@@ -63,6 +63,17 @@ def parent(pid: int) -> int | None:
     return None if fields is None else int(fields[1])
 
 
+def owner(pid: int) -> tuple[int, int]:
+    """Effective user and group of a process, as we see them; ProcessLookupError."""
+    found = dict(
+        line.split(":", 1) for line in (read_text(f"/proc/{pid}/status") or "").splitlines()
+        if line.startswith(("Uid:", "Gid:"))
+    )
+    if len(found) != 2:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return int(found["Uid"].split()[1]), int(found["Gid"].split()[1])
+
+
 def has_executed(pid: int) -> bool:
     """Whether the process has executed a file since it was forked (the flag PF_FORKNOEXEC of stat
     says not); also of a zombie.  True for a process that is not there."""

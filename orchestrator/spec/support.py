@@ -58,6 +58,9 @@ SERVICE: Keys = {
     "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
     "post_start": {"*": _HOOK}, "pre_stop": {"*": _HOOK},
+    "develop": {"watch": {"*": {
+        **dict.fromkeys(("path", "action", "target", "ignore", "include", "initial_sync")),
+        "exec": _HOOK}}},
     "ports": {"*": {
         "target": _TEXT, "published": _TEXT, "host_ip": _TEXT,
         "protocol": frozenset({"tcp", "udp"})}},
@@ -125,7 +128,7 @@ _LATER = ""
 _STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
     **{f"services.*.{key}": _LATER for key in (
-        "develop", "models", "provider", "storage_opt", "use_api_socket",
+        "models", "provider", "storage_opt", "use_api_socket",
         "deploy.restart_policy", "pre_start.*.per_replica")},
     "services.*.runtime": "there is one runtime here, our own",
     "services.*.build.cache_to": "the cache is the image store's own; nothing is exported",

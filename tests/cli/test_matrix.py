@@ -23,13 +23,11 @@ COMMAND_GAPS = {
                      "bridge transformations list"), "no words of other engines yet"),
     "commit": "not here yet",
     **dict.fromkeys(("pull", "push"), "no registry client yet"),
-    "watch": "not here yet",
 }  # fmt: skip
 """Command -> why it is not here."""
 GAPS = {
     ("", "insecure-registry"): "no registry client yet",
     ("up", "menu"): "there are no keys to press, on purpose",
-    ("up", "watch"): "not here yet",
     **{("build", flag): "refused by build, with its reason" for flag in (
         "builder", "memory", "progress", "provenance", "pull", "push", "sbom")},
     **{(name, "pull"): "no registry client yet" for name in ("create", "run", "up")},

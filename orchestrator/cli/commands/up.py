@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import (
@@ -61,7 +63,7 @@ COMMAND = Command(
         number("while-pid", "", "Take it down when this process has ended", metavar="pid"),
         switch("wait", "", "Wait until services run or are healthy; detached"),
         number("wait-timeout", "", "Most seconds to wait", metavar="seconds"),
-        lacking("watch", "w"),
+        switch("watch", "w", "Bring changes of files into containers meanwhile, as `watch` does"),
         switch("yes", "y", "Answer yes to questions"),
         alias("y", "yes"),
     ),
@@ -85,6 +87,7 @@ def _check(args: Arguments) -> None:
     aborts = ("abort-on-container-exit", "abort-on-container-failure")
     refuse_together(args, "force-recreate", "no-recreate")
     refuse_together(args, "no-recreate", "renew-anon-volumes")
+    refuse_together(args, "no-build", "watch")
     refuse_together(args, "always-recreate-deps", "no-recreate")
     if all(map(args.has, aborts)):
         raise UsageError("--abort-on-container-failure cannot be combined with "
@@ -94,10 +97,12 @@ def _check(args: Arguments) -> None:
     if (args.number("wait-timeout") or 0) < 0:
         raise UsageError("--wait-timeout must be a non-negative integer")
     for word in ("detach", "wait"):
-        attached = args.all("attach") or args.has("attach-dependencies")
+        attached = args.all("attach") or args.has("attach-dependencies") or args.has("watch")
         if args.has(word) and (attached or any(map(args.has, aborts))):
-            raise UsageError(f"--{word} cannot be combined with --abort-on-container-exit, "
-                             "--abort-on-container-failure, --attach or --attach-dependencies")
+            raise UsageError(
+                f"--{word} cannot be combined with --abort-on-container-exit, "
+                "--abort-on-container-failure, --attach, --attach-dependencies or --watch"
+            )
 
 
 def _detached(call: Invocation, args: Arguments, policy: UpPolicy) -> int:
@@ -122,7 +127,7 @@ def _attached(call: Invocation, args: Arguments, policy: UpPolicy) -> int:
         attach=tuple(args.all("attach")),
         no_attach=tuple(args.all("no-attach")), timeout=args.number("timeout"),
         attach_dependencies=args.has("attach-dependencies"),
-        exit_code_from=args.text("exit-code-from"),
+        exit_code_from=args.text("exit-code-from"), stay=args.has("watch"),
     )  # fmt: skip
     printer = attach.Printer(call.out, colour=not args.has("no-color"),
                              prefix=not args.has("no-log-prefix"),
@@ -138,18 +143,39 @@ def _attached(call: Invocation, args: Arguments, policy: UpPolicy) -> int:
         if not call.out.style.is_json:
             call.out.line(f"Attaching to {', '.join(session.names)}")
         session.start()
-        return attach.serve(session, printer, call.out, project=call.project.name)
+        with _watching(call, args, _between_lines(call, printer)):
+            return attach.serve(session, printer, call.out, project=call.project.name)
+
+
+@contextmanager
+def _watching(call: Invocation, args: Arguments, sink: Sink) -> Iterator[None]:
+    """A watch beside the session, in a thread of its own."""
+    if not args.has("watch"):
+        yield
+        return
+    from threading import Thread
+
+    with call.project.watch(args.operands, sink=build_sink(args, sink)) as watching:
+        thread = Thread(target=watching.run, name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            watching.end()
+            thread.join()
 
 
 def _between_lines(call: Invocation, printer: Printer) -> Sink:
     """Progress and hooks' output, for a screen full of logs."""
-    from orchestrator.events import HookOutput
+    from orchestrator.events import HookOutput, Noted
 
     renderer, project = call.out.line_renderer(), call.project.name
 
     def sink(event: Event) -> None:
         if isinstance(event, HookOutput):
             printer.hook(event, project=project)
+        elif isinstance(event, Noted):
+            printer.note(event)
         else:
             renderer(event)
 
