@@ -21,7 +21,7 @@ DIFFERENCES: dict[str, str] = {
     "services.*.stop_grace_period":
         "not waited for where the kernel drops the signal, since the process has no handler for it",
     "services.*.volumes": "one entry for each target; a later file replaces the whole entry",
-    "services.*.volumes.*.bind.selinux": "no effect on a kernel without SELinux",
+    "services.*.volumes.*.bind.selinux": "refused where SELinux is in use, no effect elsewhere",
     "services.*.gpus": "an unknown key is refused, as everywhere",
     "services.*.ulimits": "the name of a limit has small letters only",
     "networks": "the name of a network has letters, digits and `._-`, as that of a volume",

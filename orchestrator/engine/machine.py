@@ -27,6 +27,10 @@ _LARGEST_PROFILE = 4 << 20
 _NO_LIMITS = Resources()
 
 
+ENFORCE = "/sys/fs/selinux/enforce"
+"""There where SELinux is in use."""
+
+
 def digested(project: Project) -> Project:
     """The project with the digest of its seccomp profiles, so that a changed one makes the
     containers of its users again."""
@@ -178,6 +182,10 @@ def _check_modules(service: Service, project: Project) -> None:
     if wanted.selinux_label and "selinuxfs" not in procfs.filesystems():
         raise fault(project, service, "security_opt", "this kernel has no SELinux, so no label "
                     f"{wanted.selinux_label!r}", hint="take the option out")  # fmt: skip
+    for number, mount in enumerate(service.volumes):
+        if mount.selinux and os.path.exists(ENFORCE):
+            raise fault(project, service, "volumes", "files are not given labels of SELinux here",
+                        item=number, hint="label them with chcon, and take the option z or Z out")
 
 
 def _has_apparmor() -> bool:

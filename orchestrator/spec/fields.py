@@ -165,9 +165,13 @@ def hosts(value: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 def mode(value: object) -> int:
     """Permission bits: a number as it is, text in octal."""
-    if isinstance(value, str):
-        try:
-            return int(value, 8) if value[:2] != "0o" else int("x")
-        except ValueError:
-            raise ValueError(f"{value!r} is not an octal mode such as 0440") from None
-    return values.whole(value)  # type: ignore[arg-type]
+    try:
+        if isinstance(value, str):
+            found = int(value, 8) if value[:2] != "0o" else -1
+        else:
+            found = values.whole(value)  # type: ignore[arg-type]
+    except ValueError:
+        found = -1
+    if found < 0:
+        raise ValueError(f"{value!r} is not an octal mode such as 0440")
+    return found

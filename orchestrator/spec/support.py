@@ -46,8 +46,8 @@ SERVICE: Keys = {
          "env_file", "labels", "container_name", "hostname", "domainname", "init", "tty",
          "stdin_open", "attach", "read_only", "restart", "stop_signal", "stop_grace_period",
          "scale", "profiles", "depends_on", "healthcheck", "cap_add", "cap_drop", "cpus",
-         "mem_limit", "pids_limit", "shm_size", "oom_score_adj", "ulimits", "tmpfs", "expose",
-         "extra_hosts", "dns", "dns_opt", "dns_search", "secrets", "configs", "annotations",
+         "mem_limit", "pids_limit", "shm_size", "oom_score_adj", "ulimits", "tmpfs", "extra_hosts",
+         "dns", "dns_opt", "dns_search", "secrets", "configs", "annotations",
          "blkio_config", "cgroup", "cgroup_parent", "cpu_period", "cpu_quota", "cpu_rt_period",
          "cpu_rt_runtime", "cpu_shares", "cpuset", "device_cgroup_rules", "devices", "ipc",
          "mem_reservation", "mem_swappiness", "memswap_limit", "network_mode", "oom_kill_disable",
@@ -70,7 +70,9 @@ SERVICE: Keys = {
         "interface_name", "driver_opts", "priority", "gw_priority"))},
     "logging": {"driver": frozenset({"json-file", "local"}),
                 "options": {"max-size": _TEXT, "max-file": _TEXT}},
-    "deploy": {"replicas": _TEXT, "resources": {
+    "deploy": {"replicas": _TEXT, "restart_policy": {
+        "condition": frozenset({"none", "on-failure", "any", "no", "always", "unless-stopped"}),
+        "max_attempts": _TEXT}, "resources": {
         "limits": {"cpus": _TEXT, "memory": _TEXT, "pids": _TEXT},
         "reservations": {"memory": _TEXT, "devices": _TEXT}}},
 }  # fmt: skip
@@ -109,7 +111,10 @@ WITHOUT_EFFECT: dict[str, str] = {
     "services.*.build.secrets.*.gid": "RUN --mount=type=secret says it",
     "services.*.build.secrets.*.mode": "RUN --mount=type=secret says it",
     "services.*.volumes.*.consistency": "of Docker Desktop on macOS",
+    "services.*.expose": "containers of a network reach every port of each other",
     "services.*.deploy.mode": _SWARM,
+    "services.*.deploy.restart_policy.delay": "pauses grow from 0.1 s, as with docker compose",
+    "services.*.deploy.restart_policy.window": "a run of 10 s counts, as with docker compose",
     "services.*.deploy.endpoint_mode": _SWARM,
     "services.*.deploy.labels": "labels of a Swarm service, not of its containers",
     "services.*.deploy.update_config": _SWARM,
@@ -128,8 +133,8 @@ _LATER = ""
 _STORE = "there are no drivers: use file, environment, content or external"
 REFUSED: dict[str, str] = {
     **{f"services.*.{key}": _LATER for key in (
-        "models", "provider", "storage_opt", "use_api_socket",
-        "deploy.restart_policy", "pre_start.*.per_replica")},
+        "models", "provider", "storage_opt", "pre_start.*.per_replica")},
+    "services.*.use_api_socket": "there is no engine whose socket could be given",
     "services.*.runtime": "there is one runtime here, our own",
     "services.*.build.cache_to": "the cache is the image store's own; nothing is exported",
     "services.*.build.pull": "there is no registry client yet",

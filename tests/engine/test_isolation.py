@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from orchestrator.image.config import ImageConfig
 from orchestrator.linux import caps
 from orchestrator.runtime import spec as runtime
 from orchestrator.spec import hashing
-from orchestrator.spec.model import BlockIo, Device, DeviceRate, Port, Ulimit
+from orchestrator.spec.model import BlockIo, Device, DeviceRate, Port, Ulimit, VolumeMount
 from tests.engine.world import project, resolved, service
 
 CONFIG = ImageConfig(command=("true",))
@@ -185,3 +186,15 @@ def test_rlimits_are_those_of_the_kernel() -> None:
 
     names = {name[7:].lower() for name in dir(resource) if name.startswith("RLIMIT_")}
     assert set(limits.RLIMITS) <= names
+
+
+def test_labels_of_selinux_are_refused_only_where_there_is_selinux(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = VolumeMount(type="bind", source="/src", target="/x", selinux="z")
+    whole = project(service(volumes=(mount,)))
+    monkeypatch.setattr(machine, "ENFORCE", str(tmp_path / "enforce"))
+    machine.check(whole, ["web"])
+    (tmp_path / "enforce").write_text("1")
+    with pytest.raises(SpecError, match="labels of SELinux"):
+        machine.check(whole, ["web"])

@@ -177,7 +177,8 @@ def test_what_is_wrong_with_a_huge_env_file_is_told_in_short(tmp_path: Path, tex
      "pids_limit: -99999999999999999999", "stop_grace_period: 9999999999999h",
      "healthcheck: {retries: 1e99}", "ulimits: {nofile: 1e99}", f"shm_size: {'9' * 400}g",
      f"healthcheck: {{interval: {'9' * 400}h}}", f"cpus: '{'9' * 400}'", "ports: [1e99]",
-     "secrets: [{source: s, mode: 1e99}]", "scale: 100000000", "deploy: {replicas: 4000000000}"],
+     "secrets: [{source: s, mode: 1e99}]", "secrets: [{source: s, mode: -1}]", "scale: 100000000",
+     "deploy: {replicas: 4000000000}"],
 )  # fmt: skip
 def test_a_huge_number_is_refused_where_it_is_written(tmp_path: Path, key: str) -> None:
     with pytest.raises(SpecError) as caught:
