@@ -404,6 +404,17 @@ class Project:
 
         copying.export(self._workspace, service, index=index, out=out)
 
+    def commit(
+        self, service: str, reference: str | None = None, *, index: int = 0, author: str = "",
+        message: str = "", changes: Sequence[str] = (), sink: Sink = ignore,
+    ) -> str:  # fmt: skip
+        """Make an image of what a container has become; its id."""
+        from orchestrator.engine import committing
+
+        options = committing.CommitOptions(
+            reference=reference, index=index, author=author, message=message, changes=changes)
+        return committing.commit(self._workspace, service, options, sink=sink)
+
     # ---- the files ----
 
     def configuration(
@@ -583,6 +594,14 @@ def import_image(source: Any, reference: str, *, changes: Sequence[str] = ()) ->
 
     return inventory.import_rootfs(source, reference, changes=changes)
 
+
+def bootstrap_image(
+    name: str, *, packages: Sequence[str] = (), mirror: str | None = None, sink: Sink = ignore
+) -> str:
+    """Make `debian:bookworm` and the like from packages, with mmdebstrap; the image's id."""
+    from orchestrator.engine import bootstrapping
+
+    return bootstrapping.bootstrap(name, packages=packages, mirror=mirror, sink=sink)
 
 
 def image_store() -> Images:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from orchestrator.build.cache import digest
 from orchestrator.build.mountflag import Mount
 from orchestrator.build.request import CancelledError
-from orchestrator.image import removal
+from orchestrator.image import locks, removal
 
 _PATIENCE = 0.05
 
@@ -74,19 +74,48 @@ def _make(path: str, mount: Mount, fill: Callable[[str], None]) -> None:
 
 def forget(root: str) -> None:
     """Delete the directories that nobody uses just now."""
+    for path in _directories(root):
+        with _unheld(path) as is_free:
+            if is_free:
+                removal.remove_tree(path)
+
+
+def sizes(root: str) -> list[tuple[int, bool]]:
+    """(bytes of content, whether a build uses it just now) of each directory."""
+    found = []
+    for path in _directories(root):
+        with _unheld(path) as is_free:
+            found.append((_size(path), not is_free))
+    return found
+
+
+def _directories(root: str) -> list[str]:
     try:
         names = os.listdir(f"{root}/caches")
     except FileNotFoundError:
-        return
-    for name in names:
-        path = f"{root}/caches/{name}"
-        if name.endswith(".lock") or not os.path.isdir(path):
-            continue
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            removal.remove_tree(path)
-        except BlockingIOError:
-            continue
-        finally:
+        return []
+    paths = [f"{root}/caches/{name}" for name in names if not name.endswith(".lock")]
+    return [path for path in paths if os.path.isdir(path)]
+
+
+@contextmanager
+def _unheld(path: str) -> Iterator[bool]:
+    """Whether nobody holds the directory; nobody then does inside the block."""
+    base = path.partition(".new-")[0]  # a new one is filled under the lock of what it becomes
+    lock = locks.try_lock(f"{base}.lock", wait=False)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
             os.close(lock)
+
+
+def _size(path: str) -> int:
+    total = 0
+    for above, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(f"{above}/{name}").st_size
+            except FileNotFoundError:
+                continue  # whoever uses it is quicker
+    return total

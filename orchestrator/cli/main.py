@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Connect this terminal to the main process of a container"),
     "build": ("build", "Build the images of services that have a `build`"),
+    "commit": ("commit", "Make an image of what a container has become"),
     "config": ("config", "Check the files and print what they mean"),
     "configs": ("configs", "Keep configs for `external: true` on this machine"),
     "cp": ("cp", "Copy files between a service's containers and this machine"),

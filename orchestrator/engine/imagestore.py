@@ -12,6 +12,7 @@ from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.image import config as configs
 from orchestrator.image import host, reference
 from orchestrator.image.config import ConfigFile
+from orchestrator.image.steps import StepRecords
 from orchestrator.image.store import Image, ImageStore
 from orchestrator.state import volumes
 from orchestrator.state.layout import Layout
@@ -39,6 +40,19 @@ class Pruned:
     """Records of the build cache."""
     size: int
     """Bytes of layers that are gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one kind of thing takes of the disk, in bytes of content."""
+
+    kind: str
+    count: int
+    active: int
+    """Those in use by containers or builds."""
+    size: int
+    reclaimable: int
+    """What `prune` can give back."""
 
 
 class Images:
@@ -114,6 +128,29 @@ class Images:
             cachemount.forget(self._store.root)
         self._store.drop_unused()
         return Pruned(images=tuple(gone), steps=steps, size=before - self._store.size())
+
+    def usage(self) -> list[Usage]:
+        """What images, the build cache and cache mounts take; a layer that images share, or an
+        image and the cache, is counted once, for the images."""
+        needed = self.users()
+        images = self._store.images()
+        sizes = [{layer.name: layer.size for layer in self._store.layers(i)} for i in images]
+        used = {n: s for i, found in zip(images, sizes, strict=True) if i.id in needed
+                for n, s in found.items()}
+        known = {name: size for found in sizes for name, size in found.items()}
+        steps = [step for _, step, _ in StepRecords(self._store.root).all()]
+        only = {step.name: step.size for step in steps if step.name and step.name not in known}
+        total, busy = sum(known.values()), sum(i.id in needed for i in images)
+        caches = cachemount.sizes(self._store.root)
+        free = sum(size for size, is_held in caches if not is_held)
+        return [
+            Usage(kind="Images", count=len(images), active=busy, size=total,
+                  reclaimable=total - sum(used.values())),
+            Usage(kind="Build cache", count=len(steps), active=0, size=sum(only.values()),
+                  reclaimable=sum(only.values())),
+            Usage(kind="Cache mounts", count=len(caches), active=sum(h for _, h in caches),
+                  size=sum(size for size, _ in caches), reclaimable=free),
+        ]  # fmt: skip
 
     def save(self, names: Sequence[str], write: Callable[[bytes], object]) -> None:
         """An archive for `load` here, in docker, podman and skopeo; given out in pieces."""

@@ -33,13 +33,16 @@ class Packed:
     """There is no entry at all."""
 
 
-def pack(directory: str, recipe: str, *, latest: int | None = None) -> Packed:
+def pack(
+    directory: str, recipe: str, *, latest: int | None = None, is_ours: bool = True
+) -> Packed:
     """Hash the layer's tar and write its recipe to the file `recipe`.
 
-    `latest`: seconds since the epoch; a file that was changed later gets this time.  ImageError for
-    what no other machine could read."""
+    `latest`: seconds since the epoch; a file that was changed later gets this time.  Sockets, which
+    are nothing without a server, go away, or are left out of what is not ours.  ImageError for what
+    no other machine could read."""
     with open(recipe, "wb") as file:
-        writer = _Writer(directory, Recorder(None, file), latest)
+        writer = _Writer(directory, Recorder(None, file), latest, is_ours=is_ours)
         writer.write()
     return Packed(diff_id=f"sha256:{writer.hash.hexdigest()}", size=writer.size,
                   is_empty=not writer.count)
@@ -48,8 +51,10 @@ def pack(directory: str, recipe: str, *, latest: int | None = None) -> Packed:
 class _Writer:
     """One pass over the directory."""
 
-    def __init__(self, directory: str, recorder: Recorder, latest: int | None) -> None:
-        self._directory = directory
+    def __init__(
+        self, directory: str, recorder: Recorder, latest: int | None, *, is_ours: bool
+    ) -> None:
+        self._directory, self._is_ours = directory, is_ours
         self._recorder = recorder
         self._latest = None if latest is None else latest * 10**9
         self._links: dict[tuple[int, int], str] = {}
@@ -81,7 +86,8 @@ class _Writer:
         info = self._clamped(path)
         kind = writing.TYPES.get(stat.S_IFMT(info.st_mode))
         if kind is None:
-            os.unlink(path)  # a socket without its server is nothing
+            if self._is_ours:
+                os.unlink(path)
             return
         self.count += 1
         if kind == b"3" and info.st_rdev == 0:

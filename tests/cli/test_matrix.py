@@ -21,7 +21,6 @@ COMMAND_GAPS = {
     "alpha viz": "it is called graph",
     **dict.fromkeys(("bridge convert", "bridge transformations create",
                      "bridge transformations list"), "no words of other engines yet"),
-    "commit": "not here yet",
     **dict.fromkeys(("pull", "push"), "no registry client yet"),
 }  # fmt: skip
 """Command -> why it is not here."""

@@ -123,3 +123,32 @@ def test_images_are_looked_at_named_saved_and_removed(built: Stack) -> None:
     assert "Deleted build steps: 6" in pruned
     assert built("image", "ls", "-q").stdout == ""
     assert not list((built.directory.parent / "data/images/l").iterdir())
+
+
+def test_a_container_becomes_an_image_with_what_it_has_written(built: Stack) -> None:
+    built("up", "-d", "--quiet-build")
+    built.execute("web", "sh", "-c", "echo more > /srv/more; rm /lib.txt; mkdir -m 700 /own")
+    id_ = built("commit", "-m", "by hand", "-c", "CMD cat /srv/more", "web", "changed:1").stdout
+    assert built.execute("web", "cat", "/srv/more") == "more\n", "it goes on"
+    [found] = json.loads(built("image", "inspect", "changed:1").stdout)
+    assert (found["Id"], found["Config"]["Cmd"][-1]) == (id_.strip(), "cat /srv/more")
+    last = json.loads(built("image", "history", "--format", "json", "changed:1").stdout
+                      .splitlines()[0])  # fmt: skip
+    assert (last["Comment"], last["CreatedBy"]) == ("by hand", f"commit of {built.name}-web-1")
+    built("down", "-t", "0")
+    built.write("services: {one: {image: 'changed:1'}}")
+    assert built("run", "--rm", "-T", "one").stdout == "more\n"
+    seen = built("run", "--rm", "-T", "one", "sh", "-c", "ls /lib.txt; stat -c %a /own", ok=False)
+    assert (seen.stdout, "No such file" in seen.stderr) == ("700\n", True)
+    rows = [row.split()[0] for row in built("image", "df").stdout.splitlines()[1:]]
+    assert rows == ["Images", "Build", "Cache"]
+
+
+def test_a_container_on_the_machine_becomes_an_image_too(stack: Stack) -> None:
+    stack.write("services: {a: {image: pcompose/host, command: sleep 600, stop_grace_period: 0s}}")
+    stack("up", "-d")
+    stack.execute("a", "sh", "-c", "echo mine > /usr/local/bin/mine; echo yours > /etc/yours")
+    stack("commit", "a", "changed:1")
+    stack("down", "-t", "0")
+    stack.write("services: {a: {image: 'changed:1', command: cat /usr/local/bin/mine /etc/yours}}")
+    assert stack("run", "--rm", "-T", "a").stdout == "mine\nyours\n"

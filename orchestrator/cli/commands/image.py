@@ -1,4 +1,4 @@
-"""`pcompose image`: ls, inspect, history, tag, rm, prune, save; the images of the whole machine."""
+"""`pcompose image`: the images of the whole machine, looked at, named, removed, saved and made."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import moments, table, terminal, verbs
-from orchestrator.cli.commands import images
-from orchestrator.cli.grammar import Command, option, switch
+from orchestrator.cli import formats, moments, table, terminal, verbs
+from orchestrator.cli.commands import images, import_image, load
+from orchestrator.cli.grammar import Command, many, option, switch
+from orchestrator.cli.policies import told
 from orchestrator.cli.questions import confirmed
 from orchestrator.errors import PcomposeError, UsageError
 
@@ -20,19 +21,25 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="image",
-    usage="image ls | inspect NAME... | history NAME | tag NAME NEW | rm NAME... | prune | "
-          "save NAME...",
+    usage="image ls | inspect NAME... | history NAME | tag NAME NEW | rm NAME... | prune | df | "
+          "save NAME... | load [ARCHIVE...] | import ARCHIVE NAME | bootstrap NAME",
     summary="Images of this machine, of whatever project",
     flags=(
         switch("all", "a", "prune: also images with a name that no container uses"),
         switch("build-cache", "", "prune: also what builds remember"),
+        many("change", "c", "import: instruction for the image, such as CMD or ENV",
+             metavar="instruction"),
         switch("force", "f", "prune: do not ask; rm: also an image with several names"),
-        option("format", "", "ls, history: table or json"),
+        option("format", "", "ls, history, df: table or json"),
+        many("include", "", "bootstrap: package that is to be in it", metavar="package"),
+        option("input", "i", "load: read this file", metavar="file"),
+        option("mirror", "", "bootstrap: where packages come from", metavar="URL"),
         switch("no-trunc", "", "history: whole instructions"),
         option("output", "o", "save: write to this file", metavar="file"),
-        switch("quiet", "q", "ls, history: ids only"),
+        switch("quiet", "q", "ls, history: ids only; load: no progress"),
     ),
-    notes="An image that a container is made of, running or not, is never removed.",
+    notes="An image that a container is made of, running or not, is never removed.\n"
+          "bootstrap makes debian:bookworm, debian:12-slim, ubuntu:24.04 with mmdebstrap.",
 )  # fmt: skip
 _WIDTH = 45
 
@@ -46,7 +53,11 @@ def run(call: Invocation) -> int:
         "tag": verbs.Verb(_tag, 2, 2),
         "rm": verbs.Verb(_remove, 1, None, ("force",)),
         "prune": verbs.Verb(_prune, flags=("all", "force", "build-cache")),
+        "df": verbs.Verb(_usage, flags=("format",)),
         "save": verbs.Verb(_save, 1, None, ("output",)),
+        "load": verbs.Verb(load.load_all, 0, None, ("input", "quiet")),
+        "import": verbs.Verb(import_image.import_one, 2, 2, ("change",)),
+        "bootstrap": verbs.Verb(_bootstrap, 1, 1, ("include", "mirror")),
     })  # fmt: skip
 
 
@@ -196,4 +207,41 @@ def _save(call: Invocation, names: list[str]) -> int:
         sys.stdout.buffer.flush()
     else:
         api.image_store().save_to(names, path)
+    return 0
+
+
+def _usage(call: Invocation, _: list[str]) -> int:
+    """As `docker system df`, of what has to do with images."""
+    from orchestrator import api
+
+    rows = api.image_store().usage()
+    form = call.args.text("format") or "table"
+    fields = [{"Type": row.kind, "TotalCount": row.count, "Active": row.active, "Size": row.size,
+               "Reclaimable": row.reclaimable} for row in rows]  # fmt: skip
+    if form == "json":
+        lines = [json.dumps(item, separators=(",", ":")) for item in fields]
+    elif form == "table":
+        lines = table.table(("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"), [
+            (row.kind, str(row.count), str(row.active), table.size(row.size),
+             table.size(row.reclaimable)) for row in rows])
+    else:
+        lines = formats.lines(form, fields)
+    for line in lines:
+        call.out.line(line)
+    return 0
+
+
+def _bootstrap(call: Invocation, names: list[str]) -> int:
+    from orchestrator import api
+
+    if told(call, f"make {names[0]} of packages"):
+        return 0
+    renderer = call.out.renderer("bootstrap")
+    packages = [part for text in call.args.all("include") for part in text.split(",") if part]
+    try:
+        made = api.bootstrap_image(names[0], packages=packages, mirror=call.args.text("mirror"),
+                                   sink=renderer)
+    finally:
+        renderer.close()
+    call.out.line(made)
     return 0

@@ -22,9 +22,14 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """Print the id of the image."""
+    return import_one(call, call.args.operands)
+
+
+def import_one(call: Invocation, operands: list[str]) -> int:
+    """As `run`: what is imported, and its name."""
     from orchestrator import api
 
-    source, reference = call.args.operands
+    source, reference = operands
     if told(call, f"make image {reference} of {source}"):
         return 0
     call.out.line(api.import_image(

@@ -26,10 +26,15 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """Print the names of what was loaded."""
+    return load_all(call, call.args.operands)
+
+
+def load_all(call: Invocation, archives: list[str]) -> int:
+    """As `run`, of these."""
     from orchestrator import api
 
     given = call.args.text("input")
-    sources: list[str | BinaryIO] = [*([given] if given else []), *call.args.operands]
+    sources: list[str | BinaryIO] = [*([given] if given else []), *archives]
     if not sources and terminal.is_terminal(0):
         raise UsageError("there is no archive: standard input is a terminal",
                          hint="pcompose load -i ARCHIVE")  # fmt: skip
