@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.configuration import Configuration
     from orchestrator.engine.faulting import Faults
     from orchestrator.engine.imagestore import Images
-    from orchestrator.engine.inventory import ImageRow, StoredImage
+    from orchestrator.engine.inventory import ImageRow
     from orchestrator.engine.listing import ProjectRow
     from orchestrator.engine.logs import LogEntry
     from orchestrator.engine.lookup import Miss
@@ -451,13 +451,6 @@ def parse_fault_value(kind: str, text: str) -> float:
     return parse_value(kind, text)
 
 
-def stored_images() -> list[StoredImage]:
-    """All images in the store."""
-    from orchestrator.engine import inventory
-
-    return inventory.stored_images()
-
-
 def stored(section: Literal["secrets", "configs"]) -> list[Stored]:
     """The secrets or configs that this user keeps for `external: true`, by name."""
     from orchestrator.engine import material
@@ -581,31 +574,8 @@ def prune_volumes(found: Sequence[VolumeRow]) -> tuple[list[str], int]:
     return volumes.prune(found)
 
 
-def load_images(source: Any, *, sink: Sink = ignore) -> list[str]:
-    """Add the images of an archive (a path, or a binary stream); their references."""
-    from orchestrator.engine import inventory
-
-    return inventory.load(source, sink=sink)
-
-
-def import_image(source: Any, reference: str, *, changes: Sequence[str] = ()) -> str:
-    """Make an image of a root file system tar (a path, or a binary stream); its id."""
-    from orchestrator.engine import inventory
-
-    return inventory.import_rootfs(source, reference, changes=changes)
-
-
-def bootstrap_image(
-    name: str, *, packages: Sequence[str] = (), mirror: str | None = None, sink: Sink = ignore
-) -> str:
-    """Make `debian:bookworm` and the like from packages, with mmdebstrap; the image's id."""
-    from orchestrator.engine import bootstrapping
-
-    return bootstrapping.bootstrap(name, packages=packages, mirror=mirror, sink=sink)
-
-
 def image_store() -> Images:
-    """The images of this machine: look at them, name, remove and save them."""
+    """The images of this machine: look at them, name, remove, save, load and make them."""
     from orchestrator.engine.imagestore import Images
 
     return Images()

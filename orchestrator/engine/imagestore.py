@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.build import cachemount
+from orchestrator.engine import inventory
+from orchestrator.engine.inventory import StoredImage
 from orchestrator.errors import ImageError, ImageNotFoundError
+from orchestrator.events import Sink, ignore
 from orchestrator.image import config as configs
 from orchestrator.image import host, reference
 from orchestrator.image.config import ConfigFile
@@ -61,6 +64,29 @@ class Images:
     def __init__(self, layout: Layout | None = None) -> None:
         self._layout = layout or Layout.from_environment()
         self._store = ImageStore(self._layout.images())
+
+    def rows(self) -> list[StoredImage]:
+        """Every image, the newest first."""
+        return inventory.stored_images()
+
+    def load(self, source: Any, *, sink: Sink = ignore) -> list[str]:  # a path, or with read()
+        """Add the images of an archive (a path, or a binary stream); their references."""
+        return inventory.load(source, sink=sink)
+
+    def import_rootfs(
+        self, source: Any, reference: str, *, changes: Sequence[str] = ()  # as above
+    ) -> str:
+        """Make an image of a root file system tar (a path, or a binary stream); its id."""
+        return inventory.import_rootfs(source, reference, changes=changes)
+
+    def bootstrap(
+        self, name: str, *, packages: Sequence[str] = (), mirror: str | None = None,
+        sink: Sink = ignore,
+    ) -> str:  # fmt: skip
+        """Make `debian:bookworm` and the like from packages, with mmdebstrap; the image's id."""
+        from orchestrator.engine import bootstrapping
+
+        return bootstrapping.bootstrap(name, packages=packages, mirror=mirror, sink=sink)
 
     def _known(self, name: str) -> Image:
         image = self._store.resolve(name)

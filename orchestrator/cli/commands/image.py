@@ -239,8 +239,8 @@ def _bootstrap(call: Invocation, names: list[str]) -> int:
     renderer = call.out.renderer("bootstrap")
     packages = [part for text in call.args.all("include") for part in text.split(",") if part]
     try:
-        made = api.bootstrap_image(names[0], packages=packages, mirror=call.args.text("mirror"),
-                                   sink=renderer)
+        made = api.image_store().bootstrap(
+            names[0], packages=packages, mirror=call.args.text("mirror"), sink=renderer)
     finally:
         renderer.close()
     call.out.line(made)

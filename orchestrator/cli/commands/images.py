@@ -75,7 +75,7 @@ def show_store(call: Invocation, form: str) -> int:
     """All images of the machine."""
     from orchestrator import api
 
-    found = api.stored_images()
+    found = api.image_store().rows()
     if call.args.has("quiet"):
         for image in found:
             call.out.line(image.id.removeprefix("sha256:"))

@@ -32,7 +32,7 @@ def import_one(call: Invocation, operands: list[str]) -> int:
     source, reference = operands
     if told(call, f"make image {reference} of {source}"):
         return 0
-    call.out.line(api.import_image(
+    call.out.line(api.image_store().import_rootfs(
         sys.stdin.buffer if source == "-" else source, reference,
         changes=call.args.all("change"),
     ))  # fmt: skip

@@ -45,7 +45,7 @@ def load_all(call: Invocation, archives: list[str]) -> int:
     loaded = []
     try:
         for source in sources or [sys.stdin.buffer]:
-            loaded += api.load_images(source, sink=renderer)
+            loaded += api.image_store().load(source, sink=renderer)
     finally:
         renderer.close()
     for name in loaded:
