@@ -51,13 +51,13 @@ class Project:
     --project-directory, -p, --env-file, --profile, and those of the same name; what is not given
     is found as docker compose finds it.  With `private` no container, network or volume has the
     name that the files choose for it, so that any number of projects can be made from them; the
-    file `-` is read from `stdin`."""
+    file `-` has the content `stdin`."""
 
     def __init__(
         self, *, files: str | Sequence[str] = (), directory: str | None = None,
         name: str | None = None, env_files: Sequence[str] = (), profiles: Sequence[str] = (),
         lenient: bool = False, compatibility: bool = False, all_resources: bool = False,
-        parallel: int = 0, private: bool = False, cwd: str = "", stdin: BinaryIO | None = None,
+        parallel: int = 0, private: bool = False, cwd: str = "", stdin: bytes | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._choice: dict[str, Any] = {  # keyword arguments of differing types

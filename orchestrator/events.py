@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["Container", "Network", "Volume", "Image", "Service"]
+Kind = Literal["Container", "Network", "Volume", "Image", "Service", "Snapshot"]
 Status = Literal["Working", "Done", "Warning", "Error"]
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from orchestrator.engine.oneoff import RunOptions
     from orchestrator.engine.reaching import Address
     from orchestrator.events import Sink
+    from orchestrator.plan.policy import Terms
+    from orchestrator.state.records import SnapshotRecord
 
 
 class LiveProject(Project):
@@ -83,6 +85,52 @@ class LiveProject(Project):
             options = replace(options, command=tuple(argv))
         return capturing.capture_run(self._workspace, service, options, stdin=stdin,
                                      timeout=timeout, sink=sink)  # fmt: skip
+
+    # ---- snapshots ----
+
+    def save_snapshot(
+        self, name: str, services: Sequence[str] = (), *, sink: Sink = ignore
+    ) -> SnapshotRecord:
+        """Keep what the volumes and containers have in them; the containers stop meanwhile."""
+        from orchestrator.engine import snapshots
+
+        return snapshots.save(self._workspace, name, services, sink=sink)
+
+    def restore_snapshot(
+        self, name: str, services: Sequence[str] = (), *, sink: Sink = ignore
+    ) -> None:
+        """Bring it back; whoever ran is killed, and is started and ready when this returns."""
+        from orchestrator.engine import snapshots
+
+        snapshots.restore(self._workspace, name, services, sink=sink)
+
+    def snapshots(self) -> list[SnapshotRecord]:
+        """Those of this project, by name."""
+        from orchestrator.engine import snapshots
+
+        return snapshots.all_of(self._workspace.layout, self.name)
+
+    def remove_snapshots(self, names: Sequence[str]) -> None:
+        """Forget them; UsageError where one is not there."""
+        from orchestrator.engine import snapshots
+
+        snapshots.remove(self._workspace.layout, self.name, names)
+
+    def fork(self, snapshot: str, names: Sequence[str], *, terms: Terms | None = None,
+             sink: Sink = ignore) -> list[LiveProject]:  # fmt: skip
+        """A project of each name from the same files, with what the snapshot has in its volumes
+        and containers; up and ready.  Their data is shared until it is written to."""
+        from orchestrator.engine import forking
+
+        forking.fork(self._workspace, snapshot, names, terms=terms, sink=sink)
+        found = []
+        for name in names:
+            one = LiveProject()
+            one._choice = {**self._choice, "project_name": name, "private": True}
+            found.append(one)
+        return found
+
+    # ---- waiting ----
 
     def wait_for(
         self, service: str, *, tcp: int | None = None, http: str | int | None = None,

@@ -45,21 +45,20 @@ class Scratch:
 @contextmanager
 def mounted(layers: Layers, scratch: Scratch) -> Iterator[int]:
     """The root of the layers as an O_PATH descriptor; writable."""
-    from orchestrator.linux import syscalls  # with the runtime 10 ms: only where layers are made
-    from orchestrator.runtime import filesystem
+    from orchestrator.linux import overlay, syscalls  # 10 ms: only where layers are made
 
     root = scratch.directory("root")
     upper = scratch.upper or scratch.directory("upper")
     lowers = list(layers.lowers) or [scratch.directory("empty")]
     like_below(upper, lowers[0])
     _own_namespace()
-    filesystem.mount_overlay(root, lowers, upper=upper, work=scratch.directory("work"),
+    overlay.mount(root, lowers, upper=upper, work=scratch.directory("work"),
                              volatile=True)
     points = [root]
     try:
         if layers.host_usr:
             usr = [d for lower in lowers if os.path.isdir(d := f"{lower}/usr")]
-            filesystem.mount_overlay(
+            overlay.mount(
                 f"{root}/usr", [*usr, "/usr"], upper=scratch.directory("usr"),
                 work=scratch.directory("usr-work"), volatile=True)
             points.append(f"{root}/usr")

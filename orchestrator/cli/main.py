@@ -20,6 +20,7 @@ from orchestrator.errors import InternalError, PcomposeError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.api import Project
+    from orchestrator.live import LiveProject
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Connect this terminal to the main process of a container"),
@@ -34,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("exec", "Run a command in a running container"),
     "export": ("export", "Write the file system of a container as a tar"),
     "image": ("image", "Images of this machine, of whatever project"),
+    "fork": ("fork", "Bring up more projects that begin with what a snapshot has"),
     "images": ("images", "List images of the project's containers, or all of the store"),
     "import": ("import_image", "Make an image of a root file system archive"),
     "kill": ("kill", "Send a signal to running containers"),
@@ -51,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run a one-off command in a new container of a service"),
     "scale": ("scale", "Change the number of replicas of services"),
     "secrets": ("secrets", "Keep secrets for `external: true` on this machine"),
+    "snapshot": ("snapshot", "Keep what volumes and containers have in them, and bring it back"),
     "start": ("start", "Start containers that exist"),
     "stats": ("stats", "Show what containers use, again and again"),
     "stop": ("stop", "Stop containers"),
@@ -127,15 +130,25 @@ class Invocation:
         if self._project is None:
             from orchestrator import api
 
-            root = self.root
-            self._project = api.Project(
-                files=root.all("file"), name=root.text("project-name"),
-                directory=root.text("project-directory") or root.text("workdir"),
-                env_files=root.all("env-file"), profiles=root.all("profile"),
-                lenient=root.has("lenient"), compatibility=self.is_compatible,
-                all_resources=root.has("all-resources"), parallel=_parallel(root),
-            )  # fmt: skip
+            self._project = api.Project(**self._said())
         return self._project
+
+    @property
+    def live(self) -> LiveProject:
+        """The same, for commands about what a running stack has in it."""
+        from orchestrator.live import LiveProject
+
+        return LiveProject(**self._said())
+
+    def _said(self) -> dict[str, Any]:  # keyword arguments of differing types
+        root = self.root
+        return {
+            "files": root.all("file"), "name": root.text("project-name"),
+            "directory": root.text("project-directory") or root.text("workdir"),
+            "env_files": root.all("env-file"), "profiles": root.all("profile"),
+            "lenient": root.has("lenient"), "compatibility": self.is_compatible,
+            "all_resources": root.has("all-resources"), "parallel": _parallel(root),
+        }  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -53,8 +53,8 @@ class Choice:
     parallel: int = 0
     """How many things are done at once; 0 and below: all that can be."""
     cwd: str = ""
-    stdin: BinaryIO | None = None
-    """What the file `-` is read from; None: standard input."""
+    stdin: bytes | None = None
+    """The content of the file `-`; None: standard input is read."""
     environ: Mapping[str, str] = field(default_factory=given_environment)
 
 
@@ -112,9 +112,17 @@ class Workspace:
             files=choice.files, project_directory=choice.project_directory,
             project_name=choice.project_name, env_files=choice.env_files,
             profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(),
-            stdin=(choice.stdin or sys.stdin.buffer) if "-" in choice.files else None,
+            stdin=self._stdin() if "-" in choice.files else None,
             cache_dir=self.layout.cache(),
         )  # fmt: skip
+
+    def _stdin(self) -> BinaryIO:
+        given = self.choice.stdin
+        if given is None:
+            return sys.stdin.buffer
+        from io import BytesIO
+
+        return BytesIO(given)
 
     @property
     def separator(self) -> str:

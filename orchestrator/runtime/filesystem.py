@@ -15,15 +15,12 @@ import errno
 import os
 import stat
 
-from orchestrator.linux import chase, procfs, syscalls
+from orchestrator.linux import chase, overlay, procfs, syscalls
 from orchestrator.runtime.steps import Child, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_PAGE = 4000
-"""mount(2) takes one page of options; a little less, to be safe."""
+    pass
 
 
 class Propagation(Step):
@@ -68,59 +65,11 @@ class Overlay(Step):
         os.close(fd)
 
     def _mount(self, target: str, lowers: list[str]) -> None:
-        mount_overlay(target, lowers, upper=self.upper, work=self.work, volatile=self.volatile,
+        overlay.mount(target, lowers, upper=self.upper, work=self.work, volatile=self.volatile,
                       nodev=self.nodev)
 
     def describe(self) -> str:
         return f"overlay of {len(self.lowers)} layers at {'/' if self.is_root else self.target}"
-
-
-def mount_overlay(
-    target: str, lowers: Sequence[str], *, upper: str, work: str, volatile: bool = False,
-    nodev: bool = True,
-) -> None:
-    """Mount an overlay at `target`, whose `upper` then is a layer that any other machine's
-    overlayfs could use: without redirections."""
-    joined = ":".join(_escape(lower, ":") for lower in lowers)
-    data = f"lowerdir={_escape(joined, ',')}" + "".join(
-        f",{name}={_escape(_escape(path, ''), ',')}"
-        for name, path in (("upperdir", upper), ("workdir", work))
-    ) + ",redirect_dir=off" + (",volatile" if volatile else "")
-    if len(os.fsencode(data)) < _PAGE:
-        flags = syscalls.MS_NODEV if nodev else 0
-        syscalls.mount("overlay", target, "overlay", flags, data)
-    else:
-        _mount_many(target, lowers, upper=upper, work=work, volatile=volatile, nodev=nodev)
-
-
-def _mount_many(
-    target: str, lowers: Sequence[str], *, upper: str, work: str, volatile: bool, nodev: bool
-) -> None:
-    """Layer by layer (`lowerdir+`, Linux 6.8): more layers than fit into a page."""
-    fd = syscalls.fsopen("overlay")
-    text = syscalls.FSCONFIG_SET_STRING
-    for lower in lowers:
-        syscalls.fsconfig(fd, text, "lowerdir+", lower)
-    syscalls.fsconfig(fd, text, "upperdir", _escape(upper, ""))
-    syscalls.fsconfig(fd, text, "workdir", _escape(work, ""))
-    syscalls.fsconfig(fd, text, "redirect_dir", "off")
-    if volatile:
-        syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_FLAG, "volatile")
-    syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
-    attributes = syscalls.MOUNT_ATTR_NODEV if nodev else 0
-    tree = syscalls.fsmount(fd, attributes=attributes)
-    syscalls.move_mount(tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)
-    os.close(tree)
-    os.close(fd)
-
-
-def _escape(path: str, separators: str) -> str:
-    """Overlayfs takes a backslash before its separators and before itself."""
-    if not separators or separators == ":":
-        path = path.replace("\\", "\\\\")
-    for separator in separators:
-        path = path.replace(separator, "\\" + separator)
-    return path
 
 
 class Filesystem(Step):

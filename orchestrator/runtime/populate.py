@@ -17,6 +17,8 @@ from orchestrator.linux import fds
 from orchestrator.runtime.steps import Child, Step
 
 _CHUNK = 1 << 20
+_OPAQUE = "trusted.overlay.opaque"
+"""The one attribute of a layer that means something in another place; an overlay shows none."""
 _NOT_THERE = (errno.ENOTSUP, errno.ENODATA, errno.EPERM)
 
 
@@ -53,11 +55,7 @@ class Populate(Step):
             return
         _touch(begun)
         readable = _open_directory(f"/proc/self/fd/{origin}")
-        seen: dict[tuple[int, int], tuple[int, str]] = {}
-        copy_directory(readable, data, seen)
-        for directory, _ in seen.values():
-            os.close(directory)
-        _copy_attributes(readable, data)
+        copy_whole(readable, data)
         os.close(readable)
         os.close(data)
         os.rename(begun, done)
@@ -84,6 +82,15 @@ def _clear(directory: int) -> None:
             os.rmdir(name, dir_fd=directory)
         else:
             os.unlink(name, dir_fd=directory)
+
+
+def copy_whole(source: int, target: int) -> None:
+    """Copy everything in one directory, and its own attributes, to another, which is empty."""
+    seen: dict[tuple[int, int], tuple[int, str]] = {}
+    copy_directory(source, target, seen)
+    for directory, _ in seen.values():
+        os.close(directory)
+    _copy_attributes(source, target)
 
 
 def copy_directory(source: int, target: int, seen: dict[tuple[int, int], tuple[int, str]]) -> None:
@@ -144,7 +151,7 @@ def _copy_attributes(source: int, target: int) -> None:
     os.fchown(target, status.st_uid, status.st_gid)
     os.fchmod(target, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(source):
-        if name.startswith("trusted.overlay."):
+        if name.startswith("trusted.overlay.") and name != _OPAQUE:
             continue
         try:
             os.setxattr(target, name, os.getxattr(source, name))

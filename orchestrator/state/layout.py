@@ -16,6 +16,7 @@ command lines.
     DATA/projects/P/material/DIGEST               what its secrets and configs contain
     DATA/networks/{lock,NAME.json}                NetworkRecord
     DATA/volumes.lock, volumes/NAME/{volume.json,_data}  VolumeRecord
+    DATA/frozen/ID, DATA/snapshots/P/NAME.json    layers, and SnapshotRecord
     DATA/{secrets,configs}/NAME                   for `external: true`
     DATA/images/…                                 owned by image.store
     DATA/cache/…                                  may be deleted at any time
@@ -133,6 +134,19 @@ class Layout:
 
     def volume_record(self, name: str) -> str:
         return f"{self.volume(name)}/volume.json"
+
+    def volume_stack(self, name: str) -> str:
+        return f"{self.volume(name)}/stack.json"
+
+    def frozen(self, id_: str) -> str:
+        """A layer; with "" the directory of all of them."""
+        return f"{self.data}/frozen/{part(id_)}" if id_ else f"{self.data}/frozen"
+
+    def snapshots(self, project: str) -> str:
+        return f"{self.data}/snapshots/{part(project)}"
+
+    def snapshot(self, project: str, name: str) -> str:
+        return f"{self.snapshots(project)}/{part(name)}.json"
 
     def volume_data(self, name: str) -> str:
         return f"{self.volume(name)}/_data"

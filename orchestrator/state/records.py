@@ -99,6 +99,10 @@ class ContainerRecord(_Record):
     spec: dict[str, Any]
     """`ContainerSpec.to_json()`; `state` does not look inside."""
 
+    def volumes(self) -> list[str]:
+        """Names of the volumes that are mounted in it."""
+        return [*self.named_volumes.values(), *self.anonymous_volumes.values()]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerStatus(_Record):
@@ -232,3 +236,17 @@ class LeaseRecord(_Record):
     """Seconds without use, while nobody holds it; 0: no matter."""
     volumes: bool = False
     """Remove its volumes too, and kill instead of stopping."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord(_Record):
+    """What the volumes and containers of a project had in them."""
+
+    name: str
+    project: str
+    created_at: float
+    volumes: dict[str, list[str]]
+    """Key of a named volume, or `SERVICE/INDEX:TARGET` of an anonymous one -> its layers, the
+    uppermost first."""
+    containers: dict[str, str]
+    """`SERVICE/INDEX` -> the layer with a copy of what the container had written."""

@@ -27,12 +27,13 @@ from orchestrator.state.records import (
     LeaseRecord,
     NetworkRecord,
     ProjectRecord,
+    SnapshotRecord,
     VolumeRecord,
 )
 
 Record = TypeVar(
     "Record", ContainerRecord, ContainerStatus, LeaseRecord, NetworkRecord, ProjectRecord,
-    VolumeRecord,
+    SnapshotRecord, VolumeRecord,
 )  # fmt: skip
 
 _LARGEST = 16 << 20

@@ -9,7 +9,8 @@ names.
 Removal takes `_data` away by one rename before it deletes anything, so a crash half-way leaves no
 volume with half of its files: it is there or it is gone.  A volume with options (`driver_opts`) has
 what they name mounted at `_data`, from its first container on until its last one is removed; what
-lies there is not ours, and is never deleted.  Knows nothing of plans.
+lies there is not ours, and is never deleted.  So is one that was part of a snapshot: see
+`state.layers`.  Knows nothing of plans.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import os
 from collections.abc import Iterable, Iterator
 
 from orchestrator.errors import StateError
-from orchestrator.linux import procfs, syscalls
-from orchestrator.state import driveropts, observe, store
+from orchestrator.linux import syscalls
+from orchestrator.state import driveropts, layers, observe, snapshots, store
 from orchestrator.state.layout import Layout
 from orchestrator.state.records import ContainerRecord, VolumeRecord
 
@@ -70,8 +71,8 @@ def remove(layout: Layout, name: str) -> None:
                 f"cannot remove volume {name}: container {user.name} uses it",
                 hint=f"remove it first: pcompose -p {user.project} down",
             )
-        data = layout.volume_data(name)
-        _unmount(data)
+        data, has_layers = layout.volume_data(name), os.path.exists(layout.volume_stack(name))
+        layers.unmount(data)
         try:
             os.rename(data, f"{layout.volume(name)}/.removed-{os.urandom(4).hex()}")
         except FileNotFoundError:
@@ -79,6 +80,9 @@ def remove(layout: Layout, name: str) -> None:
         except OSError as exc:
             raise StateError(f"cannot remove {data}: {exc.strerror}") from exc
         store.unlink(layout.volume_record(name))
+        store.unlink(layout.volume_stack(name))
+        if has_layers:
+            snapshots.collect(layout)
     store.remove_tree(layout.volume(name))
 
 
@@ -121,23 +125,26 @@ def _readable(layout: Layout, project: str, id_: str) -> ContainerRecord | None:
 
 
 def mount_all(layout: Layout, names: Iterable[str]) -> None:
-    """Mount what the options of these volumes name, where it is not mounted; StateError."""
+    """Mount what the options of these volumes name, or the layers they are made of, where it is
+    not mounted; StateError."""
     for name in names:
         record = read(layout, name)
         if record is not None and record.options:
             _mount(layout, record)
+        elif layers.read(layout, name) is not None:
+            layers.mount(layout, name)
 
 
 def _mount(layout: Layout, record: VolumeRecord) -> None:
     data = layout.volume_data(record.name)
     with store.volumes_lock(layout, command="mounting of a volume"):
-        if _is_mounted(data):
+        if layers.is_mounted(data):
             return
         try:
             for step in driveropts.mounts(record.options):
                 syscalls.mount(step.source, data, step.fstype, step.flags, step.data)
         except (OSError, ValueError) as exc:
-            _unmount(data)
+            layers.unmount(data)
             raise StateError(_refusal(record, exc)) from exc
 
 
@@ -149,26 +156,12 @@ def _refusal(record: VolumeRecord, exc: OSError | ValueError) -> str:
     return f"cannot mount volume {record.name} ({options}): {reason}"
 
 
-def _is_mounted(path: str) -> bool:
-    real = os.path.realpath(path)
-    return any(mount.target == real for mount in procfs.mountinfo())
-
-
 def unmount_unused(layout: Layout, names: Iterable[str]) -> None:
     """Undo `mount_all` for volumes that no container has any more."""
     for name in names:
         record = read(layout, name)
-        if record is None or not record.options:
+        if record is None or not (record.options or layers.read(layout, name)):
             continue
         with store.volumes_lock(layout, command="unmounting of a volume"):
             if next(users(layout, name), None) is None:
-                _unmount(layout.volume_data(name))
-
-
-def _unmount(data: str) -> None:
-    """All that is mounted there: nothing but an empty directory is left to be deleted."""
-    try:
-        while _is_mounted(data):
-            syscalls.umount2(data, syscalls.MNT_DETACH)
-    except OSError as exc:
-        raise StateError(f"cannot unmount {data}: {exc.strerror}") from exc
+                layers.unmount(layout.volume_data(name))

@@ -48,7 +48,7 @@ async def launch(lane: Lane, stdio: Stdio | None) -> None:
     """Start the lane's container; PcomposeError says which step failed."""
     link = lane.project.link
     _prepare(lane)
-    volumes.mount_all(lane.project.layout, lane.record.named_volumes.values())
+    volumes.mount_all(lane.project.layout, lane.record.volumes())
     ports = lane.project.services.publish(lane.spec)
     for _ in range(_ATTEMPTS):
         try:

@@ -36,7 +36,7 @@ async def remove(lane: Lane, *, with_volumes: bool) -> None:
     if with_volumes:
         await _remove_volumes(lane)
     try:
-        volumes.unmount_unused(layout, lane.record.named_volumes.values())
+        volumes.unmount_unused(layout, lane.record.volumes())
     except StateError as exc:
         faults.note(exc.message)
 

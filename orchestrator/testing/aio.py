@@ -77,6 +77,9 @@ class AsyncStack:
     kill = _awaited(Stack.kill)
     pause = _awaited(Stack.pause)
     unpause = _awaited(Stack.unpause)
+    snapshot = _awaited(Stack.snapshot)
+    restore = _awaited(Stack.restore)
+    reset = _awaited(Stack.reset)
 
 
 class AsyncFaults:

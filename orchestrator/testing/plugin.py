@@ -80,6 +80,14 @@ def compose_services(compose_project: Stack) -> Mapping[str, Service]:
     return compose_project.services
 
 
+@pytest.fixture
+def compose_reset(compose_project: Stack) -> Stack:
+    """compose_project with the data of its last snapshot; the first test that asks takes one,
+    where nobody has.  For a stack that several tests share."""
+    compose_project.reset()
+    return compose_project
+
+
 class ComposeUp(Protocol):
     """The factory that the fixture `compose_up` gives."""
 

@@ -70,6 +70,7 @@ class Stack:
         """The facade below, for what is not here."""
         self.warnings: list[str] = []
         self._timeout = default_timeout
+        self._snapshot = ""
 
     def __repr__(self) -> str:
         return f"<Stack {self.name}>"
@@ -217,6 +218,25 @@ class Stack:
     def unpause(self, *services: str) -> None:
         """Let them go on."""
         self.project.unpause(services)
+
+    # ---- its data ----
+
+    def snapshot(self, name: str = "test") -> None:
+        """Keep what volumes and containers have in them; the services are restarted for it."""
+        self.project.save_snapshot(name)
+        self._snapshot = name
+
+    def restore(self, name: str = "test") -> None:
+        """Bring a snapshot back; all services are as after its `snapshot`, and ready."""
+        self.project.restore_snapshot(name)
+        self._snapshot = name
+
+    def reset(self) -> None:
+        """As it was at the last `snapshot` or `restore`; where there was none, take one now."""
+        if self._snapshot:
+            self.restore(self._snapshot)
+        else:
+            self.snapshot()
 
     @contextmanager
     def paused(self, *services: str) -> Iterator[None]:

@@ -6,7 +6,6 @@ anything of another one.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from dataclasses import dataclass, replace
@@ -87,7 +86,7 @@ class Stacks:
         from orchestrator.plan.policy import Terms, UpPolicy
 
         project = LiveProject(
-            files=wish.files or ("-",), stdin=io.BytesIO(wish.text.encode()), name=name,
+            files=wish.files or ("-",), stdin=wish.text.encode(), name=name,
             directory=None if wish.files else wish.directory, profiles=wish.profiles,
             private=True, environ={**os.environ, **wish.env},
         )  # fmt: skip
