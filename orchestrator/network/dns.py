@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.network import dnspacket, files
@@ -33,6 +34,7 @@ _TIMEOUT = 2.5
 _AT_ONCE = 64
 """Queries under way for one container; more are dropped, and clients ask again."""
 _CONNECTIONS = 16
+_REMEMBERED = 256
 _IDLE = 10.0
 _OUT_OF_DESCRIPTORS_PAUSE = 0.1
 _PORT = 53
@@ -79,6 +81,8 @@ class _Resolver:
         self._upstreams = upstreams
         self._under_way = 0
         self._connections = 0
+        self._parsed: dict[bytes, Question] = {}
+        """By the query without its id: clients ask the same again and again."""
 
     async def serve_udp(self, sock: socket.socket, tasks: anyio.abc.TaskGroup) -> None:
         import anyio
@@ -169,15 +173,27 @@ class _Resolver:
         """(question, answer): without an answer the question is for upstream; without both the
         packet is to be ignored."""
         try:
-            question = dnspacket.parse(data)
+            question = self._parse(data)
         except MalformedError:
             return None, dnspacket.format_error(data)
         if question.is_response:
             return None, None
         if question.opcode != 0:
-            return question, dnspacket.failure(question, dnspacket.NOTIMP)
-        limit = None if tcp else question.size
-        return question, self._known(question, limit=limit)
+            reply: bytes | None = dnspacket.failure(question, dnspacket.NOTIMP)
+        else:
+            reply = self._known(question, limit=None if tcp else question.size)
+        if reply is None:
+            return replace(question, id=int.from_bytes(data[:2], "big")), None
+        return question, data[:2] + reply[2:]
+
+    def _parse(self, data: bytes) -> Question:
+        """As `dnspacket.parse`, but for the id, which may be that of an earlier query."""
+        question = self._parsed.get(data[2:])
+        if question is None:
+            if len(self._parsed) >= _REMEMBERED:
+                self._parsed.clear()
+            question = self._parsed[data[2:]] = dnspacket.parse(data)
+        return question
 
     def _known(self, question: Question, *, limit: int | None) -> bytes | None:
         """The answer to a question about one of ours; None where it is about somebody else."""

@@ -1,0 +1,171 @@
+"""What the network of a stack carries, beside the bare kernel.  `python -m benchmarks.network`
+
+TCP and UDP streams and round trips of one byte: container to container, and from the host by a
+published port.  Beside them stand two namespaces with nothing but veth pairs and a bridge, without
+a single rule, and the same by netavark (Podman's) where it is installed.  All paths are measured in
+turn, several times; the figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks import ground
+from orchestrator.linux import netlink
+from orchestrator.network import endpoint
+from orchestrator.runtime.spec import Endpoint
+
+PORT, PUBLISHED, NETAVARK_PUBLISHED = 5201, 5301, 5302
+OUTER = "198.51.100.1"
+KINDS = {"tcp": "Mbit/s", "udp": "Mbit/s", "rr": "per second"}
+NETAVARK = ("netavark", "/usr/lib/podman/netavark")
+COMPOSE = f"""
+services:
+  server:
+    image: pcompose/host
+    command: /bench/netload serve {PORT}
+    volumes: [".:/bench"]
+    ports: ["{PUBLISHED}:{PORT}", "{PUBLISHED}:{PORT}/udp"]
+  client: {{image: pcompose/host, command: sleep infinity, volumes: [".:/bench"]}}
+"""
+Path_ = tuple[list[str], str, int]
+"""(what runs a command at the client's end, the address and the port it goes to)."""
+
+
+@contextmanager
+def namespace(command: list[str]) -> Iterator[int]:
+    """A command in a network namespace of its own; its pid."""
+    with subprocess.Popen(["unshare", "--net", *command]) as held:
+        # unshare(1) becomes the command, so its namespace is there once it is another one
+        own = Path("/proc/self/ns/net").readlink()
+        while Path(f"/proc/{held.pid}/ns/net").readlink() == own:
+            pass
+        try:
+            yield held.pid
+        finally:
+            held.terminate()
+
+
+def attached(pid: int, number: int) -> None:
+    """The namespace of the process on the bare bridge."""
+    endpoint.attach(pid, [Endpoint(
+        network="raw", key="raw", names=(), bridge="raw0", interface="eth0", gateway="10.99.0.1",
+        address=f"10.99.0.{number}", prefix=24, mac=f"02:42:0a:63:00:{number:02x}",
+    )], container=f"raw{number}".ljust(64, "0"), dns=False)  # fmt: skip
+
+
+def bare(program: Path, held: ExitStack) -> dict[str, Path_]:
+    """Two namespaces, veth pairs, a bridge: no rule, no pcompose."""
+    with netlink.Netlink() as sock:
+        sock.run([netlink.create_bridge("raw0")])
+        index = netlink.get_link(sock, "raw0").index
+        sock.run([netlink.set_link("raw0", up=True), netlink.add_address(index, "10.99.0.1", 24)])
+    server = held.enter_context(namespace([str(program), "serve", str(PORT)]))
+    client = held.enter_context(namespace(["sleep", "infinity"]))
+    attached(server, 2)
+    attached(client, 3)
+    return {"bare, peer": (entering(client), "10.99.0.2", PORT),
+            "bare, host": ([], "10.99.0.2", PORT)}  # fmt: skip
+
+
+def entering(pid: int) -> list[str]:
+    return ["nsenter", "--target", str(pid), "--net", "--"]
+
+
+def ours(place: Path) -> dict[str, Path_]:
+    """By pcompose; containers are entered, so that all paths have the same costs around them."""
+    rows = [json.loads(text) for text in
+            ground.pcompose(place, "ps", "--format", "json").splitlines()]  # fmt: skip
+    pids = {row["Service"]: int(row["Pid"]) for row in rows}
+    names = ground.pcompose(place, "exec", "-T", "client", "getent", "hosts", "server").split()
+    return {"pcompose, peer": (entering(pids["client"]), names[0], PORT),
+            "pcompose, published port": ([], OUTER, PUBLISHED)}  # fmt: skip
+
+
+def netavark(program: str, load: Path, held: ExitStack) -> dict[str, Path_]:
+    """By Podman's network program, set up as Podman does it."""
+    pids = [held.enter_context(namespace([str(load), "serve", str(PORT)])),
+            held.enter_context(namespace(["sleep", "infinity"]))]  # fmt: skip
+    for number, pid in enumerate(pids, 2):
+        config = netavark_config(number, NETAVARK_PUBLISHED if number == 2 else 0)
+        subprocess.run([program, "setup", f"/proc/{pid}/ns/net"], input=json.dumps(config),
+                       text=True, check=True, capture_output=True)  # fmt: skip
+    return {"netavark, peer": (entering(pids[1]), "10.98.0.2", PORT),
+            "netavark, published port": ([], OUTER, NETAVARK_PUBLISHED)}  # fmt: skip
+
+
+def netavark_config(number: int, published: int) -> dict[str, object]:
+    ports = [{"container_port": PORT, "host_ip": "", "host_port": published, "protocol": kind,
+              "range": 1} for kind in ("tcp", "udp")] if published else []  # fmt: skip
+    network = {
+        "dns_enabled": False, "driver": "bridge", "id": "5" * 64, "internal": False,
+        "ipv6_enabled": False, "name": "bench", "network_interface": "nav0",
+        "subnets": [{"gateway": "10.98.0.1", "subnet": "10.98.0.0/24"}],
+    }  # fmt: skip
+    return {
+        "container_id": f"{number:064x}", "container_name": f"c{number}", "port_mappings": ports,
+        "networks": {"bench": {"interface_name": "eth0", "static_ips": [f"10.98.0.{number}"]}},
+        "network_info": {"bench": network},
+    }
+
+
+def measured(paths: dict[str, Path_], load: Path, *, rounds: int, seconds: float,
+             tell: Callable[[str], None]) -> dict[str, dict[str, float]]:  # fmt: skip
+    """path -> kind -> median."""
+    found: dict[str, dict[str, list[float]]] = {name: {k: [] for k in KINDS} for name in paths}
+    for number in range(rounds):
+        for kind in KINDS:
+            for name, (enter, host, port) in paths.items():
+                command = [*enter, str(load), kind, host, str(port), str(seconds)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                found[name][kind].append(float(done.stdout))
+        tell(f"round {number + 1} of {rounds}")
+    return {name: {k: statistics.median(values) for k, values in kinds.items()}
+            for name, kinds in found.items()}  # fmt: skip
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    """Each figure, and its part of the bare one of the same kind of path."""
+    lines = ["| path | " + " | ".join(f"{kind}, {unit}" for kind, unit in KINDS.items()) + " |",
+             "|---|" + "---|" * len(KINDS)]  # fmt: skip
+    for name, kinds in found.items():
+        like = found["bare, peer" if name.endswith("peer") else "bare, host"]
+        cells = [f"{value:.0f} ({value / like[kind]:.0%})" for kind, value in kinds.items()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def outer_address() -> None:
+    """The host has an address that is not of the loopback."""
+    with netlink.Netlink() as sock:
+        sock.run([netlink.create_bridge("wan0")])
+        index = netlink.get_link(sock, "wan0").index
+        sock.run([netlink.set_link("wan0", up=True), netlink.add_address(index, OUTER, 24)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.network", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    options = parser.parse_args()
+    ground.enter("benchmarks.network")
+    outer_address()
+    with ground.stack(COMPOSE, programs=["netload"]) as place, ExitStack() as held:
+        load = place / "netload"
+        paths = {**bare(load, held), **ours(place)}
+        program = next(filter(None, map(shutil.which, NETAVARK)), None)
+        if program:
+            paths |= netavark(program, load, held)
+        print(table(measured(paths, load, rounds=options.rounds, seconds=options.seconds,
+                             tell=lambda text: print(text, flush=True))))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
