@@ -88,7 +88,7 @@ def _groups(file: Dockerfile) -> tuple[list[kinds.Arg], list[tuple[kinds.From, l
             raise fault(made.place, f"{made.keyword} before the first FROM",
                         hint="only ARG may stand there")
     if not groups:
-        raise BuildError(f"{file.file} has no FROM: there is nothing to build")
+        raise BuildError("there is no FROM: nothing to build", where=f"{file.file}:1:1")
     return before, groups
 
 

@@ -50,7 +50,7 @@ def exercise(files: Files, directory: Path) -> bool:
         text = dump.to_yaml(whole)
         runnable(whole, lenient=True)
     except PcomposeError as exc:
-        _told(exc)
+        told(exc)
         return False
     _reads_back(whole, text, directory)
     return True
@@ -75,7 +75,7 @@ def _variables(text: str) -> None:
         return
 
 
-def _told(exc: PcomposeError) -> None:
+def told(exc: PcomposeError) -> None:
     if isinstance(exc, InternalError):
         raise Wrong("an error that is our own fault") from exc
     if not str(exc).strip():
