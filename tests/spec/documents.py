@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +30,7 @@ JUNK = st.one_of(
     st.none(), st.booleans(), st.integers(-2000, 2000), st.sampled_from([0.5, 1.0, 1e300]), TEXTS,
     st.just({}), st.just([]), st.just({"a": "b"}), st.just(["a", "a"]), st.just([1, 1.0]),
     st.just([{}]), st.just({"": 1}), st.just({"x-a": 1}), st.just([["a"]]),
-)  # fmt: skip
+).map(copy.deepcopy)  # fmt: skip  # what is drawn may be changed further
 
 
 def resolved(node: Any, root: Schema) -> Any:
@@ -99,15 +101,17 @@ def places(value: Any, path: Place = ()) -> Iterator[Place]:
 
 @st.composite
 def mutated(draw: st.DrawFn, document: Any) -> Any:
-    """The document with one value replaced, added, renamed, repeated or taken away."""
+    """The document with up to four values replaced, added, renamed, repeated or taken away."""
     document = copy.deepcopy(document)
-    found = list(places(document))
-    if not found:
-        return document
-    path = draw(st.sampled_from(found))
-    parent = document
-    for part in path[:-1]:
-        parent = parent[part]
+    for _ in range(draw(st.integers(1, 4))):
+        found = list(places(document))
+        if found:
+            _mutate(draw, document, draw(st.sampled_from(found)))
+    return document
+
+
+def _mutate(draw: st.DrawFn, document: Any, path: Place) -> None:
+    parent = functools.reduce(operator.getitem, path[:-1], document)
     last: Any = path[-1]
     how = draw(st.sampled_from(["replace", "remove", "add", "rename", "repeat"]))
     if how == "replace":
@@ -120,4 +124,3 @@ def mutated(draw: st.DrawFn, document: Any) -> Any:
         parent[draw(ODD_NAMES)] = parent.pop(last)
     else:
         parent[draw(ODD_NAMES)] = draw(JUNK)
-    return document
