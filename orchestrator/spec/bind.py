@@ -48,7 +48,7 @@ _SERVICE: Table = {
     **dict.fromkeys(("command", "entrypoint"), tuple),
     **dict.fromkeys(("links", "external_links"), bind_parts.links),
     **dict.fromkeys(("pre_start", "post_start", "pre_stop"), each(bind_parts.hook)),
-    **dict.fromkeys(("secrets", "configs"), each(bind_parts.grant)),
+    "secrets": each(bind_parts.secret), "configs": each(bind_parts.grant),
     "cpus": fields.cpus, "cpu_percent": fields.number, "scale": fields.count,
     "stop_grace_period": fields.duration, "environment": fields.variables,
     "build": bind_build.build, "deploy": bind_build.deploy, "develop": bind_build.develop,

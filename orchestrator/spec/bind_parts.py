@@ -4,6 +4,7 @@ devices."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.spec import fields, ports
@@ -63,6 +64,12 @@ _GRANT: Table = {
     "mode": fields.mode,
 }  # fmt: skip
 grant = made(Grant, _GRANT, source="")
+
+
+def secret(raw: Raw) -> Grant:
+    """A secret of a service; an empty target, which `config` does not print, is the usual one."""
+    found = grant(raw)
+    return found if found.target else replace(found, target=f"/run/secrets/{found.source}")
 
 
 def device(raw: Raw) -> Device:

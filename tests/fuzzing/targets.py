@@ -7,6 +7,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from orchestrator.errors import InternalError, PcomposeError
 from orchestrator.spec import dotenv, dump, hashing, template
@@ -83,16 +84,20 @@ def told(exc: PcomposeError) -> None:
 
 
 def _reads_back(project: Project, text: str, directory: Path) -> None:
-    """`config | config -f -` is a fixed point, in text and in hash; but for `build: ''`, which the
-    reference prints as a build without a context, and that reads as one of the directory."""
+    """`config | config -f -` is a fixed point, in text and in hash; but for two things that the
+    reference prints so that they read as others: `build: ''` is a build without a context, which
+    is then the directory, and a secret's `target: ''` is left out, which is then the usual one."""
     builds = [s.build for s in project.services.values() if s.build is not None]
     if len(text) > LARGEST or not all(build.context for build in builds):
         return
     again = read_back(text, directory)
-    if dump.to_yaml(again) != text or as_json(again) != as_json(project):
-        raise Wrong("what `config` prints does not read back as the same")
     if hashes(again) != hashes(project):
         raise Wrong("what `config` prints has another hash")
+    said = as_json(project)
+    grants = [grant for s in said["services"].values() for grant in s.get("secrets", ())]
+    is_same = dump.to_yaml(again) == text and as_json(again) == said
+    if not is_same and all("target" in grant for grant in grants):
+        raise Wrong("what `config` prints does not read back as the same")
 
 
 def read_back(text: str, directory: Path) -> Project:
@@ -103,9 +108,10 @@ def read_back(text: str, directory: Path) -> Project:
     return select(load(options), [], with_dependencies=True)
 
 
-def as_json(project: Project) -> object:
+def as_json(project: Project) -> dict[str, Any]:
     """What `config --format json` prints."""
-    return json.loads(dump.to_json(project))
+    found: dict[str, Any] = json.loads(dump.to_json(project))
+    return found
 
 
 def hashes(project: Project) -> dict[str, str]:

@@ -62,6 +62,15 @@ def test_an_absolute_path_is_the_same_as_the_relative_one(tmp_path: Path) -> Non
     assert digest(tmp_path, "volumes: ['./d:/d']") == digest(tmp_path, absolute)
 
 
+def test_an_empty_target_of_a_secret_is_the_usual_one(tmp_path: Path) -> None:
+    one, other, elsewhere = (
+        loaded(tmp_path, f"services: {{s: {{image: i, secrets: [{grant}]}}}}\n"
+                         "secrets: {m: {file: x}}").services["s"]
+        for grant in ("{source: m, target: ''}", "m", "{source: m, target: /t}")
+    )  # fmt: skip
+    assert config_tree(one) == config_tree(other) != config_tree(elsewhere)
+
+
 def test_a_value_from_an_env_file_counts_as_if_written(tmp_path: Path) -> None:
     (tmp_path / "a.env").write_text("A=1\n")
     assert digest(tmp_path, "env_file: a.env") == digest(tmp_path, "environment: {A: 1}")
