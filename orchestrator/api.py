@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from orchestrator.events import ignore
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from orchestrator.engine.listing import ProjectRow
     from orchestrator.engine.logs import LogEntry
     from orchestrator.engine.lookup import Miss
-    from orchestrator.engine.networks import NetworkRow
     from orchestrator.engine.oneoff import Run, RunOptions
+    from orchestrator.engine.registries import Registries
     from orchestrator.engine.session import Exec
     from orchestrator.engine.upping import Attached
     from orchestrator.engine.usage import ProcessRow, Watch
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from orchestrator.plan.plan import Plan
     from orchestrator.plan.policy import DownPolicy, UpPolicy
     from orchestrator.spec import model
-    from orchestrator.state.material import Stored
     from orchestrator.state.observed import Observed, ObservedContainer
 
 
@@ -57,7 +56,8 @@ class Project:
         self, *, files: str | Sequence[str] = (), directory: str | None = None,
         name: str | None = None, env_files: Sequence[str] = (), profiles: Sequence[str] = (),
         lenient: bool = False, compatibility: bool = False, all_resources: bool = False,
-        parallel: int = 0, private: bool = False, cwd: str = "", stdin: bytes | None = None,
+        parallel: int = 0, private: bool = False, insecure_registries: Sequence[str] = (),
+        cwd: str = "", stdin: bytes | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._choice: dict[str, Any] = {  # keyword arguments of differing types
@@ -65,6 +65,7 @@ class Project:
             "project_directory": directory, "project_name": name,
             "env_files": tuple(env_files), "profiles": tuple(profiles), "lenient": lenient,
             "cwd": cwd, "private": private, "stdin": stdin,
+            "insecure_registries": tuple(insecure_registries),
             "compatibility": compatibility, "all_resources": all_resources, "parallel": parallel,
         }  # fmt: skip
         if environ is not None:
@@ -159,6 +160,13 @@ class Project:
         built = building.build(self._workspace, services, options, sink=sink,
                                with_dependencies=with_dependencies)  # fmt: skip
         return {name: image.id for name, image in built.items()}
+
+    def pull(self, services: Sequence[str] = (), *, sink: Sink = ignore, **choices: Any) -> None:
+        """Pull the images of the services; `choices` are those of `engine.pulling.pull`: policy,
+        ignore_buildable, ignore_failures, with_dependencies."""
+        from orchestrator.engine import pulling
+
+        pulling.pull(self._workspace, services, sink=sink, **choices)
 
     def bake(self, services: Sequence[str] = ()) -> dict[str, Any]:  # JSON has no narrower type
         """What would be built, in the form of docker buildx bake."""
@@ -451,127 +459,11 @@ def parse_fault_value(kind: str, text: str) -> float:
     return parse_value(kind, text)
 
 
-def stored(section: Literal["secrets", "configs"]) -> list[Stored]:
-    """The secrets or configs that this user keeps for `external: true`, by name."""
-    from orchestrator.engine import material
+def registries(*, insecure: Sequence[str] = ()) -> Registries:
+    """The registries that this user logs in to and looks through."""
+    from orchestrator.engine.registries import Registries
 
-    return material.entries(section)
-
-
-def create_stored(section: Literal["secrets", "configs"], name: str, data: bytes) -> None:
-    """Keep a secret or config; StateError where the name is taken."""
-    from orchestrator.engine import material
-
-    material.create(section, name, data)
-
-
-def remove_stored(section: Literal["secrets", "configs"], name: str) -> bool:
-    """Forget a secret or config; False where there was none."""
-    from orchestrator.engine import material
-
-    return material.remove(section, name)
-
-
-def networks() -> list[NetworkRow]:
-    """All networks of this user, by name."""
-    from orchestrator.engine import networks
-
-    return networks.rows()
-
-
-def chosen_networks(names: Sequence[str]) -> list[NetworkRow]:
-    """The named networks; NetworkError where one is not there."""
-    from orchestrator.engine import networks
-
-    return networks.chosen(names)
-
-
-def create_network(
-    name: str, *, internal: bool = False, ipv6: bool = False, subnets: Sequence[str] = (),
-    gateways: Sequence[str] = (), ranges: Sequence[str] = (),
-    labels: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None,
-) -> str | None:  # fmt: skip
-    """Make a network for `external: true`; `gateways` and `ranges` belong to the subnets in order.
-    A warning, or None."""
-    from itertools import zip_longest
-
-    from orchestrator.engine import networks
-    from orchestrator.spec.model import IpamPool, Network
-
-    pools = tuple(
-        IpamPool(subnet=subnet, gateway=gateway, ip_range=inner)
-        for subnet, gateway, inner in zip_longest(subnets, gateways, ranges)
-    )
-    return networks.create(Network(
-        key=name, name=name, internal=internal, enable_ipv6=ipv6, ipam=pools,
-        labels=labels or {}, driver_opts=options or {},
-    ))  # fmt: skip
-
-
-def remove_network(name: str) -> None:
-    """Remove a network; NetworkError while a container is on it."""
-    from orchestrator.engine import networks
-
-    networks.remove(name)
-
-
-def prunable_networks() -> list[NetworkRow]:
-    """Networks that no container is on."""
-    from orchestrator.engine import networks
-
-    return networks.prunable()
-
-
-def prune_networks(found: Sequence[NetworkRow]) -> list[str]:
-    """Remove those that still no container is on; names."""
-    from orchestrator.engine import networks
-
-    return networks.prune(found)
-
-
-def volumes() -> list[VolumeRow]:
-    """All volumes of this user, by name."""
-    from orchestrator.engine import volumes
-
-    return volumes.rows()
-
-
-def chosen_volumes(names: Sequence[str]) -> list[VolumeRow]:
-    """The named volumes; StateError where one is not there."""
-    from orchestrator.engine import volumes
-
-    return volumes.chosen(names)
-
-
-def create_volume(
-    name: str, *, labels: Mapping[str, str] | None = None,
-    options: Mapping[str, str] | None = None,
-) -> None:
-    """Make a volume for `external: true`; `options` are `driver_opts`: type, device, o."""
-    from orchestrator.engine import volumes
-
-    volumes.create(name, labels=labels or {}, options=options or {})
-
-
-def remove_volume(name: str) -> None:
-    """Remove a volume with its data; StateError while a container has it."""
-    from orchestrator.engine import volumes
-
-    volumes.remove(name)
-
-
-def prunable_volumes(*, named: bool = False) -> list[VolumeRow]:
-    """Volumes that no container has: anonymous ones, or all of them."""
-    from orchestrator.engine import volumes
-
-    return volumes.prunable(named=named)
-
-
-def prune_volumes(found: Sequence[VolumeRow]) -> tuple[list[str], int]:
-    """Remove those that still no container has; (names, bytes)."""
-    from orchestrator.engine import volumes
-
-    return volumes.prune(found)
+    return Registries(insecure=insecure)
 
 
 def image_store() -> Images:

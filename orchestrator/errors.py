@@ -7,7 +7,8 @@
     ├── PlanError                 the wish cannot become a plan
     │   └── CycleError            services that wait for each other
     ├── ImageError                store, archives, unpacking
-    │   └── ImageNotFoundError    no such image here
+    │   ├── ImageNotFoundError    no such image here
+    │   └── RegistryError         a registry is out of reach, refuses, or answers nonsense
     ├── NetworkError              bridges, addresses, names
     │   └── PortInUseError        somebody holds the port already
     ├── LaunchError               a step of a container's start failed: (step, errno, path)
@@ -81,6 +82,10 @@ class ImageError(PcomposeError):
 
 class ImageNotFoundError(ImageError):
     """No image of that name is in the store."""
+
+
+class RegistryError(ImageError):
+    """A registry cannot be reached, refuses what is asked, or answers what makes no sense."""
 
 
 class NetworkError(PcomposeError):

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import grammar, output, terminal
-from orchestrator.cli.grammar import Arguments, Command, lacking, many, number, option, switch
+from orchestrator.cli.grammar import Arguments, Command, many, number, option, switch
 from orchestrator.cli.output import Output
 from orchestrator.errors import InternalError, PcomposeError, UsageError
 
@@ -40,6 +40,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("import_image", "Make an image of a root file system archive"),
     "kill": ("kill", "Send a signal to running containers"),
     "load": ("load", "Load images from a docker archive or an OCI layout"),
+    "login": ("login", "Log in to a registry"),
+    "logout": ("logout", "Log out of a registry"),
     "logs": ("logs", "Show the output of containers"),
     "ls": ("ls", "List projects"),
     "fault": ("fault", "Disturb the network between services, for tests"),
@@ -48,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "Show what up would do, and why"),
     "port": ("port", "Print the host address of a published port"),
     "ps": ("ps", "List containers"),
+    "pull": ("pull", "Pull the images of services"),
     "restart": ("restart", "Restart containers"),
     "rm": ("rm", "Remove stopped containers"),
     "run": ("run", "Run a one-off command in a new container of a service"),
@@ -96,7 +99,8 @@ ROOT = Command(
         option("workdir", ""),
         switch("all-resources", "", "Also networks and volumes that no service uses"),
         switch("compatibility", "", "Names of containers with _; config: as --no-normalize"),
-        lacking("insecure-registry", kind="list"),
+        many("insecure-registry", "", "Registry that needs no certificate, nor TLS",
+             metavar="host"),
         number("parallel", "", "Most things done at once; -1: no limit"),
     ),
 )  # fmt: skip
@@ -148,6 +152,7 @@ class Invocation:
             "env_files": root.all("env-file"), "profiles": root.all("profile"),
             "lenient": root.has("lenient"), "compatibility": self.is_compatible,
             "all_resources": root.has("all-resources"), "parallel": _parallel(root),
+            "insecure_registries": root.all("insecure-registry"),
         }  # fmt: skip
 
 

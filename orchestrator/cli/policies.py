@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
     from orchestrator.events import Event, Sink
     from orchestrator.plan.plan import Plan
-    from orchestrator.plan.policy import Build, DownPolicy, Ports, Terms, UpPolicy
+    from orchestrator.plan.policy import Build, DownPolicy, Ports, Pull, Terms, UpPolicy
 
 
 def refuse_together(args: Arguments, one: str, other: str) -> None:
@@ -43,6 +43,7 @@ def up_policy(args: Arguments, *, start: bool = True) -> UpPolicy:
         ignore_orphans=ignore,
         renew_anonymous_volumes=args.has_if_known("renew-anon-volumes"),
         build=build_policy(args),
+        pull=pull_policy(args),
         start=start and not args.has_if_known("no-start"),
         timeout=args.number("timeout"),
         terms=_terms(args) if args.knows("ttl") else None,
@@ -76,6 +77,24 @@ def _ports(args: Arguments) -> Ports:
             raise UsageError(f'invalid value for --ports: "{other}"', hint="fixed, auto or none")
 
 
+def pull_policy(args: Arguments) -> Pull:
+    """What --pull means, where a command has it."""
+    text = args.text("pull") if args.knows("pull") else None
+    match text or "policy":
+        case "policy":
+            return ""
+        case "always":
+            return "always"
+        case "missing" | "if_not_present":
+            return "missing"
+        case "never":
+            return "never"
+        case "build" if args.command == "create":
+            return "build"
+        case other:
+            raise UsageError(f'invalid --pull option "{other}"', hint="always, missing or never")
+
+
 def build_policy(args: Arguments) -> Build:
     """What --build and --no-build mean, where a command has them."""
     always, never = args.has_if_known("build"), args.has_if_known("no-build")
@@ -99,8 +118,23 @@ def without_build_output(sink: Sink, *, everything: bool = False) -> Sink:
 
 
 def build_sink(args: Arguments, sink: Sink) -> Sink:
-    """The sink, without the output of builds where --quiet-build is given."""
-    return without_build_output(sink) if args.has("quiet-build") else sink
+    """The sink, without the output of builds where --quiet-build is given, and without the progress
+    of downloads where --quiet-pull is."""
+    quiet = without_build_output(sink) if args.has_if_known("quiet-build") else sink
+    return without_downloads(quiet) if args.has("quiet-pull") else quiet
+
+
+def without_downloads(sink: Sink) -> Sink:
+    """The sink without progress of pulls and pushes that go well."""
+    from orchestrator.events import Progress
+
+    texts = ("Pulling", "Pulled", "Pushing", "Pushed")
+
+    def quiet(event: Event) -> None:
+        if not (isinstance(event, Progress) and event.kind == "Image" and event.text in texts):
+            sink(event)
+
+    return quiet
 
 
 def build_arguments(texts: Sequence[str]) -> dict[str, str]:

@@ -36,12 +36,12 @@ def run(call: Invocation, kind: Kind) -> int:
 
 
 def _create(call: Invocation, kind: Kind, operands: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
     name, path = operands
     data = _content(path)
     if not call.is_dry_run:
-        api.create_stored(kind, name, data)
+        shared.create_stored(kind, name, data)
     call.out.line(name)
     return 0
 
@@ -57,9 +57,9 @@ def _content(path: str) -> bytes:
 
 
 def _list(call: Invocation, kind: Kind) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
-    found = api.stored(kind)
+    found = shared.stored(kind)
     if call.args.has("quiet"):
         lines = [entry.name for entry in found]
     else:
@@ -73,11 +73,11 @@ def _list(call: Invocation, kind: Kind) -> int:
 
 def _remove(call: Invocation, kind: Kind, names: list[str]) -> int:
     """All that are there; the others are told, and make it a failure."""
-    from orchestrator import api
+    from orchestrator import shared
 
     missing = []
     for name in names:
-        if call.is_dry_run or api.remove_stored(kind, name):
+        if call.is_dry_run or shared.remove_stored(kind, name):
             call.out.line(name)
         else:
             missing.append(name)

@@ -66,7 +66,7 @@ class Configuration:
         if self._view.pinned:
             from orchestrator.engine import pinning
 
-            project = pinning.pinned(self._workspace.layout, project)
+            project = pinning.pinned(self._workspace, project)
         return project
 
     def text(self, format: str) -> str:

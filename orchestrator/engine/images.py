@@ -27,11 +27,14 @@ def open_store(layout: Layout) -> ImageStore:
     return ImageStore(layout.images())
 
 
-def find(store: ImageStore, project: Project, *, make_host: bool) -> dict[str, Image]:
+def find(
+    store: ImageStore, project: Project, *, make_host: bool, pull: str = ""
+) -> dict[str, Image]:
     """The image of every service by the service's name.  The reserved image of the machine itself
     is made where it is needed, unless `make_host` is false (a plan changes nothing): then a service
-    on it, or one whose image is still to be built, may be left out.  ImageNotFoundError names every
-    image that is missing, with its place."""
+    on it, or one whose image is still to be built or pulled (unless `pull`, that of --pull, is
+    never), may be left out.  ImageNotFoundError names every image that is missing, with its place.
+    """
     wanted = {key: use for s in project.services.values() for key, use in uses(s).items()}
     found: dict[str, Image | None] = {}
     for use in wanted.values():
@@ -39,7 +42,8 @@ def find(store: ImageStore, project: Project, *, make_host: bool) -> dict[str, I
             found[use.reference] = _one(store, use.reference, make_host=make_host)
     missing = [
         use for use in wanted.values() if found[use.reference] is None
-        and not host.is_host(use.reference) and (make_host or not use.is_built)
+        and not host.is_host(use.reference) and (make_host or not (
+            use.is_built or (use.is_pulled and pull != "never")))
     ]  # fmt: skip
     if missing:
         raise _not_found(store, project, missing)
@@ -56,24 +60,27 @@ class Use:
     path: tuple[str | int, ...]
     is_built: bool = False
     """There is a `build` that makes it."""
+    is_pulled: bool = True
+    """It may come from a registry."""
 
 
 def uses(service: Service) -> dict[str, Use]:
     """The service's image under its name; those its pre_start hooks name under `hook_key`."""
     path = ("services", service.name)
+    is_pulled = service.pull_policy != "never"
     found = {service.name: Use(service.image, f"service {service.name}", (*path, "image"),
-                               is_built=service.build is not None)}  # fmt: skip
+                               is_built=service.build is not None, is_pulled=is_pulled)}
     for number, hook in enumerate(service.pre_start):
         if hook.image is not None:
             found[hook_key(service.name, number)] = Use(
                 hook.image, f"pre_start[{number}] of service {service.name}",
-                (*path, "pre_start", number, "image"),
+                (*path, "pre_start", number, "image"), is_pulled=is_pulled,
             )  # fmt: skip
     for number, mount in enumerate(service.volumes):
         if mount.type == "image":
             found[mount_key(service.name, number)] = Use(
                 mount.source or "", f"the mount at {mount.target} of service {service.name}",
-                (*path, "volumes", number, "source"),
+                (*path, "volumes", number, "source"), is_pulled=is_pulled,
             )  # fmt: skip
     return found
 
@@ -142,7 +149,7 @@ def _not_found(store: ImageStore, project: Project, missing: Iterable[Use]) -> I
     shown = ", ".join(there[:_SHOWN])
     if len(there) > _SHOWN:
         shown += f" and {len(there) - _SHOWN} more"
-    hint = "load one with `pcompose load -i ARCHIVE` or `pcompose import ROOTFS.tar NAME`, or " \
-           "use `pcompose/host`, which needs no download"
+    hint = "pull one with `pcompose pull`, load one with `pcompose load -i ARCHIVE` or `pcompose " \
+           "import ROOTFS.tar NAME`, or use `pcompose/host`, which needs no download"
     listed = f"images here: {shown}; " if there else "there are no images here yet; "
     return ImageNotFoundError("\n".join(lines), hint=listed + hint)

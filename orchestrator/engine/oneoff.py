@@ -22,6 +22,7 @@ from orchestrator.engine import (
     material,
     platforms,
     preflight,
+    pulling,
     reconcile,
     submit,
     translate,
@@ -36,7 +37,7 @@ from orchestrator.events import Progress, Sink, StateChanged
 from orchestrator.plan import actions, resources
 from orchestrator.plan.diff import diff
 from orchestrator.plan.plan import Plan, PlanBuilder
-from orchestrator.plan.policy import UpPolicy
+from orchestrator.plan.policy import Pull, UpPolicy
 from orchestrator.spec.model import Port, Service, VolumeMount
 from orchestrator.spec.select import select
 from orchestrator.state import observe, store
@@ -70,6 +71,8 @@ class RunOptions:
     remove_orphans: bool = False
     build: bool = False
     """Build images first, those that are there already too."""
+    pull: Pull = ""
+    """As --pull of `up`."""
 
 
 def oneoff_service(service: Service, options: RunOptions) -> Service:
@@ -204,6 +207,8 @@ def run(
     """Create and start the one-off; what is returned runs (or has ended already).  `signals` are
     kept for it."""
     def build() -> None:
+        pulling.prepare(workspace, (service,), policy=options.pull, sink=sink,
+                        with_dependencies=options.with_dependencies)  # fmt: skip
         building.prepare(workspace, (service,), when="always" if options.build else "missing",
                          with_dependencies=options.with_dependencies, sink=sink)  # fmt: skip
 
@@ -251,7 +256,8 @@ def _draft(
     needed = tuple(project.services[name].depends_on) if options.with_dependencies else ()
     present = tuple(dependency for dependency in needed if dependency in project.services)
     observed = workspace.observe()
-    found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
+    found = images.find(images.open_store(workspace.layout), selected, make_host=make_host,
+                        pull=options.pull)  # fmt: skip
     project = images.digested(project, found)
     policy = UpPolicy(services=present, remove_orphans=options.remove_orphans,
                       separator=workspace.separator)  # fmt: skip

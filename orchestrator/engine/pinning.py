@@ -1,37 +1,76 @@
 """Images pinned to a digest, for `config --resolve-image-digests` and `--lock-image-digests`.
 
-The digest is that of the image in the store.  Nothing is fetched.
+The digest is that of the image in the store; a registry is asked for what is not there.  No image
+is fetched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.images import open_store
 from orchestrator.errors import ImageError
 from orchestrator.image import reference as references
-from orchestrator.image.store import Image, ImageStore
+from orchestrator.image.distribution import Distribution
+from orchestrator.image.store import Image
 from orchestrator.spec.model import Project
 from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report
-from orchestrator.state.layout import Layout
+
+if TYPE_CHECKING:
+    from orchestrator.engine.workspace import Workspace
+    from orchestrator.image.registry.client import Session
 
 
-def pinned(layout: Layout, project: Project) -> Project:
+class _Digests:
+    """Where digests come from."""
+
+    def __init__(self, workspace: Workspace, stack: ExitStack) -> None:
+        self._choice, self._stack = workspace.choice, stack
+        self._store = open_store(workspace.layout)
+        self._session: Session | None = None
+
+    def of(self, reference: references.Reference) -> str:
+        """The digest that a name without one stands for.  ImageError."""
+        image = self._store.resolve(reference.familiar)
+        return self._known(reference, image) if image else self._asked(reference)
+
+    def _known(self, reference: references.Reference, image: Image) -> str:
+        """The digest that the image has under this name where it came with one, else its id."""
+        named = (references.parse(text) for text in image.references)
+        known = [n.digest for n in named if n.digest and n.name == reference.name]
+        known += [entry.digest for entry in Distribution(self._store.root).entries(image.id)
+                  if entry.name == reference.name]  # fmt: skip
+        return known[0] if known else image.id
+
+    def _asked(self, reference: references.Reference) -> str:
+        from orchestrator.engine import registries
+
+        if self._session is None:
+            choice = self._choice
+            self._session = self._stack.enter_context(registries.open_session(
+                choice.environ, insecure=choice.insecure_registries))  # fmt: skip
+        return registries.current_digest(self._session, reference)
+
+
+def pinned(workspace: Workspace, project: Project) -> Project:
     """The project with a digest in every `image` and in the source of every image volume.
-    SpecError names each image that is not in the store."""
+    SpecError names each image that neither the store nor its registry has."""
     tree = project.tree
     services = tree.get("services") if tree else None
     if tree is None or services is None:
         return project
-    store, report = open_store(layout), Report(project.reading_dir)
+    report = Report(project.reading_dir)
     shown = project.services or services.entries  # uninterpolated, there are no services
-    changed = {
-        name: _service(node, store, report) if name in shown else node
-        for name, node in services.entries.items()
-    }
+    with ExitStack() as stack:
+        digests = _Digests(workspace, stack)
+        changed = {
+            name: _service(node, digests, report) if name in shown else node
+            for name, node in services.entries.items()
+        }
     report.check()
     tree = tree.copy({**tree.entries, "services": services.copy(changed)})
     bound = {
@@ -41,46 +80,34 @@ def pinned(layout: Layout, project: Project) -> Project:
     return replace(project, tree=tree, services=bound)
 
 
-def _service(service: Node, store: ImageStore, report: Report) -> Node:
+def _service(service: Node, digests: _Digests, report: Report) -> Node:
     entries = dict(service.entries)
     image, volumes = service.get("image"), service.get("volumes")
     if image is not None and image.value:
-        entries["image"] = _pin(image, store, report)
+        entries["image"] = _pin(image, digests, report)
     if volumes is not None:
-        entries["volumes"] = volumes.copy([_volume(item, store, report) for item in volumes.items])
+        shown = [_volume(item, digests, report) for item in volumes.items]
+        entries["volumes"] = volumes.copy(shown)
     return service.copy(entries)
 
 
-def _volume(item: Node, store: ImageStore, report: Report) -> Node:
+def _volume(item: Node, digests: _Digests, report: Report) -> Node:
     kind, source = item.get("type"), item.get("source")
     if kind is None or kind.value != "image" or source is None:
         return item
-    return item.copy({**item.entries, "source": _pin(source, store, report)})
+    return item.copy({**item.entries, "source": _pin(source, digests, report)})
 
 
-def _pin(node: Node, store: ImageStore, report: Report) -> Node:
-    text = str(node.value)
+def _pin(node: Node, digests: _Digests, report: Report) -> Node:
     try:
-        reference = references.parse(text)
-        image = None if reference.digest else store.resolve(text)
+        reference = references.parse(str(node.value))
+        if reference.digest:
+            return node.copy(reference.complete)
+        tagged = reference.tagged()
+        return node.copy(replace(tagged, digest=digests.of(tagged)).complete)
     except ImageError as exc:
         report.add(node, exc.message, hint=exc.hint)
         return node
-    if reference.digest:
-        return node.copy(reference.complete)
-    if image is None:
-        report.add(node, f"image {text} is not in the store, so its digest is not known",
-                   hint="bring it in with `pcompose load`")  # fmt: skip
-        return node
-    tagged = reference.tagged()
-    return node.copy(replace(tagged, digest=_digest(tagged, image)).complete)
-
-
-def _digest(reference: references.Reference, image: Image) -> str:
-    """The digest that the image has under this name where it came with one, else its id."""
-    named = (references.parse(text) for text in image.references)
-    known = [n.digest for n in named if n.digest and n.name == reference.name]
-    return known[0] if known else image.id
 
 
 def lock(project: Project) -> dict[str, Any]:

@@ -31,18 +31,18 @@ def check(project: Project, services: Iterable[str], images: Mapping[str, Image]
 
 
 def _check(service: Service, image: Image, project: Project) -> None:
-    has = _parts(image.platform)
-    if service.platform and not _fits(_parts(service.platform), has):
+    has = parts(image.platform)
+    if service.platform and not fits(service.platform, image.platform):
         raise fault(project, service, "platform", f"image {service.image} is for {image.platform}, "
                     f"not for {service.platform}", hint="load or build it for that platform")
-    own = _parts(str(host_platform()))
+    own = parts(str(host_platform()))
     if has[1] == own[1] or has[1] in _ALSO.get(own[1], ()) or _is_emulated(has[1]):
         return
     raise fault(project, service, "image", f"image {service.image} is for {image.platform}, this "
                 f"machine is {host_platform()}", hint="qemu-user with binfmt_misc would run it")
 
 
-def _parts(platform: str) -> tuple[str, str, str]:
+def parts(platform: str) -> tuple[str, str, str]:
     """(os, architecture, variant) of `linux/arm64/v8` or of `arm64`."""
     words = [word.lower() for word in platform.split("/")]
     if len(words) == 1:
@@ -52,7 +52,9 @@ def _parts(platform: str) -> tuple[str, str, str]:
     return system, architecture, "" if (architecture, variant) == ("arm64", "v8") else variant
 
 
-def _fits(wanted: tuple[str, str, str], has: tuple[str, str, str]) -> bool:
+def fits(platform: str, image: str) -> bool:
+    """Whether an image is for a platform that somebody asks for."""
+    wanted, has = parts(platform), parts(image)
     same = wanted[0] == has[0] and wanted[1] in ("", has[1])
     return same and ("" in (wanted[2], has[2]) or wanted[2] == has[2])
 

@@ -74,7 +74,8 @@ def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) ->
     project = with_ports(with_scale(workspace.runnable, policy), policy)
     project = machine.digested(contents.digested(project))
     selected = select(project, policy.services, with_dependencies=policy.with_dependencies)
-    found = images.find(images.open_store(workspace.layout), selected, make_host=make_host)
+    found = images.find(images.open_store(workspace.layout), selected, make_host=make_host,
+                        pull=policy.pull)  # fmt: skip
     observed = workspace.observe()
     project = images.digested(selected_of(project, selected), found)
     plan = diff(project, observed, policy, image_ids=images.ids(found))
@@ -83,7 +84,8 @@ def draft(workspace: Workspace, policy: UpPolicy, *, make_host: bool = False) ->
     moved = tuple(sorted(creating - set(selected.services)))
     if moved:
         others = select(project, moved, with_dependencies=False)
-        found |= images.find(images.open_store(workspace.layout), others, make_host=make_host)
+        found |= images.find(images.open_store(workspace.layout), others, make_host=make_host,
+                             pull=policy.pull)  # fmt: skip
     return Draft(project=project, selected=selected, observed=observed, images=found, plan=plan,
                  policy=policy, contents=contents)  # fmt: skip
 
@@ -353,10 +355,12 @@ def drop_volumes(change: Change, policy: UpPolicy) -> None:
 
 
 def builder(workspace: Workspace, policy: UpPolicy, *, sink: Sink) -> Callable[[], None]:
-    """What builds the images that the policy asks for."""
+    """What pulls and builds the images that the policy asks for."""
     def build() -> None:
-        from orchestrator.engine import building
+        from orchestrator.engine import building, pulling
 
+        pulling.prepare(workspace, policy.services, policy=policy.pull, sink=sink,
+                        with_dependencies=policy.with_dependencies)  # fmt: skip
         building.prepare(workspace, policy.services, when=policy.build,
                          with_dependencies=policy.with_dependencies, sink=sink)  # fmt: skip
 

@@ -50,6 +50,8 @@ class Choice:
     """Also make networks and volumes that no service uses."""
     private: bool = False
     """Nothing has a name that the files have chosen for the whole machine."""
+    insecure_registries: tuple[str, ...] = ()
+    """Hosts that need no certificate, nor TLS."""
     parallel: int = 0
     """How many things are done at once; 0 and below: all that can be."""
     cwd: str = ""

@@ -27,11 +27,11 @@ def is_digest(text: str) -> bool:
     return _FORM.fullmatch(text) is not None
 
 
-def of_bytes(data: bytes) -> str:
+def of_bytes(data: bytes, *, algorithm: str = "sha256") -> str:
     """`sha256:…` of the data."""
-    from hashlib import sha256
+    import hashlib
 
-    return f"sha256:{sha256(data).hexdigest()}"
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 class Hashing:

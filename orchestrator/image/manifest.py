@@ -6,6 +6,7 @@ Owns their JSON and the choice of a platform; who fetches the documents is not k
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -28,6 +29,15 @@ _CONFIGS = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 )
+ACCEPTED = (*_MANIFESTS, *_INDEXES)
+"""Media types of what `parse` reads."""
+OCI_MANIFEST, OCI_CONFIG, OCI_LAYER = _MANIFESTS[0], _CONFIGS[0], (
+    "application/vnd.oci.image.layer.v1.tar+gzip"
+)
+_LAYERS = re.compile(
+    r"application/vnd\.(?:oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)"
+    r"(?:[.+](?:gzip|zstd))?"
+)
 _MOST_MANIFESTS = 1000
 
 
@@ -44,6 +54,12 @@ class Descriptor:
     @property
     def is_index(self) -> bool:
         return self.media_type in _INDEXES
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it is a layer of a kind that is known and lies in the registry itself: Docker's
+        foreign layers name other places to fetch them from, which are never asked."""
+        return _LAYERS.fullmatch(self.media_type) is not None
 
     @property
     def is_attestation(self) -> bool:

@@ -6,6 +6,8 @@
     ROOT/l/NAME               an unpacked layer, an overlay lower directory; shared between images
     ROOT/layers/NAME.recipe   how to make the layer's tar again, see image.recipe
     ROOT/layers/NAME.json     its diff id and size; without it, what has the name is a leftover
+    ROOT/registries.json      what images are in registries, see image.distribution
+    ROOT/downloads/…            parts of blobs, see image.registry.download
     ROOT/steps/…                what builds have made, see image.steps
     ROOT/tmp/…                being made; what lies there while nobody adds is a leftover
     ROOT/locks/…              see image.locks
@@ -34,6 +36,7 @@ from orchestrator.image import config as configs
 from orchestrator.image import digest, locks, removal
 from orchestrator.image import reference as references
 from orchestrator.image.config import ImageConfig
+from orchestrator.image.distribution import Distribution
 from orchestrator.image.steps import StepRecords
 from orchestrator.linux import procfs
 
@@ -120,7 +123,8 @@ class ImageStore:
             if entry:
                 return str(entry["id"])
             if parsed.digest:  # a pinned name, as `config --resolve-image-digests` writes it
-                return self._find_prefix(text, parsed.digest.removeprefix("sha256:"))
+                found = Distribution(self.root).find(parsed.name, parsed.digest)
+                return found or self._find_prefix(text, parsed.digest.removeprefix("sha256:"))
         return self._find_prefix(text, prefix) if prefix else None
 
     def _find_prefix(self, text: str, prefix: str) -> str | None:

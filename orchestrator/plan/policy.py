@@ -9,6 +9,7 @@ from typing import Literal
 Recreate = Literal["diverged", "force", "never"]
 Ports = Literal["fixed", "auto", "none"]
 Build = Literal["missing", "always", "never"]
+Pull = Literal["", "always", "missing", "never", "build"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class UpPolicy:
     """False: --no-start."""
     build: Build = "missing"
     """Which images are built before: those that are not there, all (--build), none."""
+    pull: Pull = ""
+    """Which images are pulled before, whatever the services say; empty: what they say."""
     timeout: float | None = None
     """Seconds to stop a container that is replaced."""
     terms: Terms | None = None

@@ -54,7 +54,7 @@ SERVICE: Keys = {
          "pid", "privileged", "security_opt", "sysctls", "userns_mode", "uts", "extends",
          "label_file", "mac_address", "links", "external_links", "gpus", "platform",
          "volumes_from"), _TEXT),
-    "pull_policy": frozenset({"missing", "never", "build"}), "build": _BUILD,
+    "pull_policy": _TEXT, "build": _BUILD,
     "isolation": frozenset({"default"}),
     "pre_start": {"*": {**_HOOK, "image": _TEXT}},
     "post_start": {"*": _HOOK}, "pre_stop": {"*": _HOOK},

@@ -21,15 +21,13 @@ COMMAND_GAPS = {
     "alpha viz": "it is called graph",
     **dict.fromkeys(("bridge convert", "bridge transformations create",
                      "bridge transformations list"), "no words of other engines yet"),
-    **dict.fromkeys(("pull", "push"), "no registry client yet"),
+    "push": "not here yet",
 }  # fmt: skip
 """Command -> why it is not here."""
 GAPS = {
-    ("", "insecure-registry"): "no registry client yet",
     ("up", "menu"): "there are no keys to press, on purpose",
     **{("build", flag): "refused by build, with its reason" for flag in (
         "builder", "memory", "progress", "provenance", "pull", "push", "sbom")},
-    **{(name, "pull"): "no registry client yet" for name in ("create", "run", "up")},
 }  # fmt: skip
 """(command, flag) -> why it does not work; the command is empty for flags before it."""
 

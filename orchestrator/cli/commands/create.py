@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.grammar import Command, alias, lacking, many, number, switch
-from orchestrator.cli.policies import refuse_together, shown, up_policy
+from orchestrator.cli.grammar import Command, alias, many, number, option, switch
+from orchestrator.cli.policies import build_sink, refuse_together, shown, up_policy
 from orchestrator.cli.questions import with_renewed_volumes
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ COMMAND = Command(
         switch("force-recreate", "", "Recreate containers that have not changed"),
         switch("no-build", "", "Build nothing; a missing image is an error"),
         switch("no-recreate", "", "Leave existing containers as they are"),
-        lacking("pull", "", "there is no registry client yet; load or import images", kind="str"),
-        switch("quiet-pull", "", "No progress of downloads (nothing is downloaded yet)"),
+        option("pull", "", "Pull images first: always, missing or never; or build",
+               metavar="policy"),
+        switch("quiet-pull", "", "No progress of downloads"),
         switch("remove-orphans", "", "Remove containers of services that are not in the files"),
         many("scale", "", "Number of replicas", metavar="SERVICE=N"),
         number("timeout", "t", "Seconds until a replaced container is killed", metavar="seconds"),
@@ -40,7 +41,7 @@ def run(call: Invocation) -> int:
     policy = with_renewed_volumes(call, policy)
     renderer = call.out.renderer("create")
     try:
-        call.project.up(policy, sink=renderer)
+        call.project.up(policy, sink=build_sink(call.args, renderer))
     finally:
         renderer.close()
     return 0

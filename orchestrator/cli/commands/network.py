@@ -48,14 +48,14 @@ def run(call: Invocation) -> int:
 
 
 def _create(call: Invocation, names: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
     args = call.args
     subnets, gateways, ranges = (args.all(f) for f in ("subnet", "gateway", "ip-range"))
     if max(len(gateways), len(ranges)) > len(subnets):
         raise UsageError("--gateway and --ip-range need a --subnet each")
     if not call.is_dry_run:
-        warning = api.create_network(
+        warning = shared.create_network(
             names[0], internal=args.has("internal"), ipv6=args.has("ipv6"), subnets=subnets,
             gateways=gateways, ranges=ranges, labels=verbs.pairs(call, "label"),
             options=verbs.pairs(call, "opt"),
@@ -67,9 +67,9 @@ def _create(call: Invocation, names: list[str]) -> int:
 
 
 def _list(call: Invocation, _: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
-    found = api.networks()
+    found = shared.networks()
     form = call.args.text("format") or "table"
     if call.args.has("quiet"):
         lines = [row.record.name for row in found]
@@ -99,9 +99,9 @@ def _fields(row: NetworkRow) -> dict[str, str]:
 
 
 def _inspect(call: Invocation, names: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
-    found = [_whole(row) for row in api.chosen_networks(names)]
+    found = [_whole(row) for row in shared.chosen_networks(names)]
     call.out.line(json.dumps(found, indent=4))
     return 0
 
@@ -128,15 +128,15 @@ def _whole(row: NetworkRow) -> dict[str, Any]:  # JSON has no narrower type
 
 def _remove(call: Invocation, names: list[str]) -> int:
     """All that can be removed; the others are told, and make it a failure."""
-    from orchestrator import api
+    from orchestrator import shared
 
     failed = False
     for name in names:
         try:
             if call.is_dry_run:
-                api.chosen_networks([name])
+                shared.chosen_networks([name])
             else:
-                api.remove_network(name)
+                shared.remove_network(name)
             call.out.line(name)
         except PcomposeError as exc:
             if call.args.has("force") and exc.message.startswith("no such network"):
@@ -147,9 +147,9 @@ def _remove(call: Invocation, names: list[str]) -> int:
 
 
 def _prune(call: Invocation, _: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
-    found = api.prunable_networks()
+    found = shared.prunable_networks()
     if call.is_dry_run:
         for row in found:
             call.out.line(row.record.name)
@@ -157,7 +157,7 @@ def _prune(call: Invocation, _: list[str]) -> int:
     question = "This will remove all networks that no container is on"
     if not call.args.has("force") and not confirmed(call.out, question):
         return 0
-    removed = api.prune_networks(found)
+    removed = shared.prune_networks(found)
     if removed:
         call.out.line("Deleted Networks:")
     for name in removed:

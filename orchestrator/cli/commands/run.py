@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.commands.exec import streams, wants_terminal
-from orchestrator.cli.grammar import Arguments, Command, alias, lacking, many, option, switch
-from orchestrator.cli.policies import build_sink, shown, variables
+from orchestrator.cli.grammar import Arguments, Command, alias, many, option, switch
+from orchestrator.cli.policies import build_sink, pull_policy, shown, variables
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ COMMAND = Command(
         switch("no-deps", "", "Leave dependencies alone"),
         switch("no-tty", "T", "No terminal, even if there is one"),
         many("publish", "p", "Publish a port", metavar="port"),
-        lacking("pull", "", "there is no registry client yet; load or import images", kind="str"),
+        option("pull", "", "Pull images first: always, missing or never", metavar="policy"),
         switch("quiet", "q", "No progress"),
         switch("quiet-build", "", "No output of builds"),
-        switch("quiet-pull", "", hidden=True),
+        switch("quiet-pull", "", "No progress of downloads"),
         switch("remove-orphans", "", "Remove containers of services that are not in the files"),
         switch("rm", "", "Remove the container when it has ended"),
         switch("service-ports", "P", "Publish the ports of the service"),
@@ -67,7 +67,7 @@ def run(call: Invocation) -> int:
         interactive=not args.said("interactive") or args.has("interactive"),
         remove=args.has("rm"), with_dependencies=not args.has("no-deps"),
         use_aliases=args.has("use-aliases"), remove_orphans=args.has("remove-orphans"),
-        build=args.has("build"),
+        build=args.has("build"), pull=pull_policy(args),
     )  # fmt: skip
     if shown(call, lambda: call.project.preview_run(service, options)):
         return 0

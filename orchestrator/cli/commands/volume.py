@@ -43,19 +43,19 @@ def run(call: Invocation) -> int:
 
 
 def _create(call: Invocation, names: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
     labels, options = verbs.pairs(call, "label"), verbs.pairs(call, "opt")
     if not call.is_dry_run:
-        api.create_volume(names[0], labels=labels, options=options)
+        shared.create_volume(names[0], labels=labels, options=options)
     call.out.line(names[0])
     return 0
 
 
 def _list(call: Invocation, _: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
-    found = api.volumes()
+    found = shared.volumes()
     form = call.args.text("format") or "table"
     if call.args.has("quiet"):
         lines = [row.name for row in found]
@@ -71,29 +71,29 @@ def _list(call: Invocation, _: list[str]) -> int:
 
 
 def _inspect(call: Invocation, names: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
     call.out.line(json.dumps([
         {"CreatedAt": moments.format_rfc3339(row.created), "Driver": "local",
          "Labels": dict(row.labels) or None, "Mountpoint": row.mountpoint, "Name": row.name,
          "Options": dict(row.options) or None, "Scope": "local",
          "Containers": list(row.containers)}
-        for row in api.chosen_volumes(names)
+        for row in shared.chosen_volumes(names)
     ], indent=4))  # fmt: skip
     return 0
 
 
 def _remove(call: Invocation, names: list[str]) -> int:
     """All that can be removed; the others are told, and make it a failure."""
-    from orchestrator import api
+    from orchestrator import shared
 
     failed = False
     for name in names:
         try:
             if call.is_dry_run:
-                api.chosen_volumes([name])
+                shared.chosen_volumes([name])
             else:
-                api.remove_volume(name)
+                shared.remove_volume(name)
             call.out.line(name)
         except PcomposeError as exc:
             if call.args.has("force") and exc.message.startswith("no such volume"):
@@ -104,9 +104,9 @@ def _remove(call: Invocation, names: list[str]) -> int:
 
 
 def _prune(call: Invocation, _: list[str]) -> int:
-    from orchestrator import api
+    from orchestrator import shared
 
-    found = api.prunable_volumes(named=call.args.has("all"))
+    found = shared.prunable_volumes(named=call.args.has("all"))
     if call.is_dry_run:
         for row in found:
             call.out.line(row.name)
@@ -115,7 +115,7 @@ def _prune(call: Invocation, _: list[str]) -> int:
     question = f"This will remove {which} volumes that no container has, with their data"
     if not call.args.has("force") and not confirmed(call.out, question):
         return 0
-    removed, size = api.prune_volumes(found)
+    removed, size = shared.prune_volumes(found)
     if removed:
         call.out.line("Deleted Volumes:")
     for name in removed:

@@ -1,0 +1,88 @@
+"""The registries of this user: how they are asked, who one is to them, what they offer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator import __version__
+from orchestrator.errors import RegistryError
+from orchestrator.image.reference import DEFAULT_DOMAIN
+from orchestrator.image.registry import hosts
+from orchestrator.image.registry.client import Registry, Repository, Session
+from orchestrator.image.registry.credentials import CredentialFile, Credentials, host_of
+from orchestrator.image.registry.transport import Transport
+
+if TYPE_CHECKING:
+    from orchestrator.image.reference import Reference
+    from orchestrator.image.registry.hosts import Hosts
+
+
+def open_session(
+    environ: Mapping[str, str] | None = None, *, insecure: Iterable[str] = ()
+) -> Session:
+    """Connections to registries, as this machine and user are set up."""
+    found = os.environ if environ is None else environ
+    known: Hosts = hosts.read(found, insecure=insecure)
+    transport = Transport(environ=found, tls=known.tls, agent=f"pcompose/{__version__}")
+    return Session(transport, known, CredentialFile(found))
+
+
+def current_digest(session: Session, reference: Reference) -> str:
+    """What a tag stands for in its registry now.  ImageNotFoundError and RegistryError."""
+    registry = session.registry(session.hosts.origin(reference.domain))
+    repository = Repository(registry, reference.path)
+    wanted = reference.digest or reference.tag
+    return repository.manifest_digest(wanted) or repository.manifest(wanted).digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedIn:
+    """Where a password is kept now."""
+
+    host: str
+    user: str
+    place: str
+    """The helper, or the file."""
+    is_readable: bool
+    """Whether who can read the file has the password."""
+
+
+class Registries:
+    """What a person does with registries; `host` is empty for Docker Hub."""
+
+    def __init__(self, *, insecure: Iterable[str] = ()) -> None:
+        self._insecure = tuple(insecure)
+
+    def stored_user(self, host: str = "") -> str | None:
+        """The name under which one has logged in before; None: never."""
+        found = CredentialFile(os.environ).find(host_of(host or DEFAULT_DOMAIN))
+        return None if found is None else found.user or "<token>"
+
+    def log_in(
+        self, host: str = "", user: str | None = None, password: str | None = None
+    ) -> LoggedIn:
+        """Ask the registry whether it takes them, and keep them where docker keeps them.  Without
+        name and password those that are kept are tried."""
+        host = host_of(host or DEFAULT_DOMAIN)
+        with open_session(insecure=self._insecure) as session:
+            known = session.credentials.find(host)
+            if user is not None and password is not None:
+                known = Credentials(user=user, password=password)
+            if known is None:
+                raise RegistryError(f"nothing is known of who you are to {host}",
+                                    hint="give --username and --password-stdin")  # fmt: skip
+            endpoint = session.hosts.origin(host)
+            Registry(session, endpoint, find=lambda: known).check()
+            if user is not None:
+                session.credentials.save(host, known)
+            helper = session.credentials.helper(host)
+            return LoggedIn(host=host, user=known.user, is_readable=not helper,
+                            place=helper or session.credentials.path)  # fmt: skip
+
+    def log_out(self, host: str = "") -> tuple[str, bool]:
+        """Forget who one is to a registry; (its name, whether anything was known)."""
+        host = host_of(host or DEFAULT_DOMAIN)
+        return host, CredentialFile(os.environ).erase(host)

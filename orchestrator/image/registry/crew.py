@@ -1,0 +1,67 @@
+"""Some threads that do a list of things, and end together when one of them fails.
+
+They are daemons: a thread that waits for another process or for a dead network must not keep a
+command from ending.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+_PATIENCE = 2.0
+"""Seconds that the others are given to notice that it is over."""
+
+
+class StoppedError(Exception):
+    """Somebody else has failed, or the user has had enough."""
+
+
+def run(
+    tasks: Sequence[Callable[[], None]], *, most: int, stop: threading.Event,
+    interrupt: Callable[[], None] | None = None,
+) -> None:  # fmt: skip
+    """Do all of them, `most` at a time; raises the first failure, after setting `stop`.  Where the
+    user has had enough, `interrupt` wakes those that wait for somebody."""
+    pending = list(reversed(tasks))
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        while not stop.is_set():
+            with lock:
+                if not pending:
+                    return
+                task = pending.pop()
+            try:
+                task()
+            except BaseException as exc:
+                with lock:
+                    failures.append(exc)
+                stop.set()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(most, len(tasks)))]
+    try:
+        for thread in threads:
+            thread.start()
+        _join(threads, stop)
+    except BaseException:
+        stop.set()
+        if interrupt is not None:
+            interrupt()
+        _join(threads, stop)
+        raise
+    told = [failure for failure in failures if not isinstance(failure, StoppedError)]
+    if told or failures:
+        raise (told or failures)[0]
+    if stop.is_set():
+        raise StoppedError
+
+
+def _join(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
+    for thread in threads:
+        while thread.is_alive() and not stop.is_set():
+            thread.join(0.1)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(_PATIENCE)
