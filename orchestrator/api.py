@@ -168,6 +168,13 @@ class Project:
 
         pulling.pull(self._workspace, services, sink=sink, **choices)
 
+    def push(self, services: Sequence[str] = (), *, sink: Sink = ignore, **choices: Any) -> None:
+        """Push the images that the services build; `choices` are those of `engine.pushing.push`:
+        ignore_failures, with_dependencies."""
+        from orchestrator.engine import pushing
+
+        pushing.push(self._workspace, services, sink=sink, **choices)
+
     def bake(self, services: Sequence[str] = ()) -> dict[str, Any]:  # JSON has no narrower type
         """What would be built, in the form of docker buildx bake."""
         from orchestrator.engine import bake

@@ -29,7 +29,7 @@ line of its own, says what to do.  Errors travel over the control socket as JSON
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class PcomposeError(Exception):
@@ -78,6 +78,10 @@ class CycleError(PlanError):
 
 class ImageError(PcomposeError):
     """The image store, an archive or a layer is not as it must be."""
+
+    def about(self, what: str) -> Self:
+        """The same error with `what` before it: `cannot pull redis:7`."""
+        return type(self)(f"{what}: {self.message}", hint=self.hint)
 
 
 class ImageNotFoundError(ImageError):

@@ -198,8 +198,8 @@ def _pull_all(
     from orchestrator.image.registry import crew
     from orchestrator.image.registry.pull import Puller, Wanted
 
-    told = _one_at_a_time(sink)
-    failures: list[tuple[_Due, ImageError]] = []
+    told = one_at_a_time(sink)
+    failures: list[tuple[str, str, ImageError]] = []
     stop = threading.Event()
     choice = workspace.choice
     with open_session(choice.environ, insecure=choice.insecure_registries) as session:
@@ -213,7 +213,7 @@ def _pull_all(
                 if item.is_optional or ignore_failures:
                     _tell(told, item.reference, "Warning", details=exc.message)
                     return
-                failures.append((item, exc))
+                failures.append((item.where, item.who, exc))
 
         tasks: list[Callable[[], None]] = [partial(one, item) for item in due]
         limit = choice.parallel if choice.parallel > 0 else IMAGES_AT_ONCE
@@ -222,21 +222,23 @@ def _pull_all(
         except crew.StoppedError:
             raise KeyboardInterrupt from None
     if failures:
-        raise _failed(failures)
+        raise failed(failures)
 
 
-def _failed(failures: Sequence[tuple[_Due, ImageError]]) -> ImageError:
-    lines = [f"{f'{item.where}: ' if item.where else ''}{exc.message} (for {item.who})"
-             for item, exc in failures]  # fmt: skip
-    hints = dict.fromkeys(exc.hint for _, exc in failures if exc.hint)
+def failed(failures: Sequence[tuple[str, str, ImageError]]) -> ImageError:
+    """One error for all; each is where the image is named, for whom, and why not."""
+    lines = [f"{f'{where}: ' if where else ''}{exc.message} (for {who})"
+             for where, who, exc in failures]  # fmt: skip
+    hints = dict.fromkeys(exc.hint for _, _, exc in failures if exc.hint)
     hint = "; ".join(hints) or None
-    if all(isinstance(exc, ImageNotFoundError) for _, exc in failures):
+    if all(isinstance(exc, ImageNotFoundError) for _, _, exc in failures):
         return ImageNotFoundError("\n".join(lines), hint=hint or "is the name right? images from "
                                   "elsewhere come in by `pcompose load` and `import`")
-    return type(failures[0][1])("\n".join(lines), hint=hint)
+    return type(failures[0][2])("\n".join(lines), hint=hint)
 
 
-def _one_at_a_time(sink: Sink) -> Sink:
+def one_at_a_time(sink: Sink) -> Sink:
+    """The sink for several threads: renderers know one."""
     lock = threading.Lock()
 
     def locked(event: Event) -> None:

@@ -11,7 +11,7 @@ from orchestrator import __version__
 from orchestrator.errors import RegistryError
 from orchestrator.image.reference import DEFAULT_DOMAIN
 from orchestrator.image.registry import hosts
-from orchestrator.image.registry.client import Registry, Repository, Session
+from orchestrator.image.registry.client import Found, Registry, Repository, Session
 from orchestrator.image.registry.credentials import CredentialFile, Credentials, host_of
 from orchestrator.image.registry.transport import Transport
 
@@ -81,6 +81,14 @@ class Registries:
             helper = session.credentials.helper(host)
             return LoggedIn(host=host, user=known.user, is_readable=not helper,
                             place=helper or session.credentials.path)  # fmt: skip
+
+    def search(self, term: str, *, most: int) -> list[Found]:
+        """Images for a word, `REGISTRY/word` for another registry than Docker Hub."""
+        first, slash, rest = term.partition("/")
+        is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+        host, word = (first, rest) if is_host else (DEFAULT_DOMAIN, term)
+        with open_session(insecure=self._insecure) as session:
+            return session.registry(session.hosts.origin(host)).search(word, most=most)
 
     def log_out(self, host: str = "") -> tuple[str, bool]:
         """Forget who one is to a registry; (its name, whether anything was known)."""

@@ -40,6 +40,17 @@ class Entry:
     """Of that manifest."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """A layer as a registry has it."""
+
+    name: str
+    """Of the repository."""
+    blob: Descriptor
+    image: str
+    """The id of an image of that repository that has it."""
+
+
 class Distribution:
     """The records below one store."""
 
@@ -84,12 +95,10 @@ class Distribution:
         except OSError:
             return None
 
-    def blobs(
-        self, diff_ids: Mapping[str, tuple[str, ...]]
-    ) -> dict[str, list[tuple[str, Descriptor]]]:
-        """diff id -> (repository, descriptor) of the blobs that are known to unpack to it;
-        `diff_ids` are those of each image, lowest first."""
-        found: dict[str, list[tuple[str, Descriptor]]] = {}
+    def blobs(self, diff_ids: Mapping[str, tuple[str, ...]]) -> dict[str, list[Packed]]:
+        """diff id -> blobs that are known to unpack to it; `diff_ids` are those of each image,
+        lowest first."""
+        found: dict[str, list[Packed]] = {}
         for entry in self.entries():
             data = self.document(entry.manifest)
             if data is None or entry.image not in diff_ids:
@@ -99,7 +108,8 @@ class Distribution:
                 if isinstance(parsed, Manifest):
                     pairs = zip(diff_ids[entry.image], parsed.layers, strict=False)
                     for diff_id, layer in pairs:
-                        found.setdefault(diff_id, []).append((entry.name, layer))
+                        found.setdefault(diff_id, []).append(
+                            Packed(name=entry.name, blob=layer, image=entry.image))
         return found
 
     # ---- files ----

@@ -21,7 +21,6 @@ COMMAND_GAPS = {
     "alpha viz": "it is called graph",
     **dict.fromkeys(("bridge convert", "bridge transformations create",
                      "bridge transformations list"), "no words of other engines yet"),
-    "push": "not here yet",
 }  # fmt: skip
 """Command -> why it is not here."""
 GAPS = {

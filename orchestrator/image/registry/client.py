@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import IO
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from orchestrator.errors import ImageError, ImageNotFoundError, RegistryError
@@ -23,6 +22,8 @@ from orchestrator.image.registry.transport import Body, Request, Response, Trans
 _LARGEST_ERROR = 64 << 10
 _LARGEST_LIST = 16 << 20
 _MOST_PAGES = 1000
+_MOST_NAMES = 100_000
+HUB_SEARCH = "https://index.docker.io/v1/search"
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 
@@ -33,6 +34,16 @@ class Document:
     data: bytes
     media_type: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An image that a search has found."""
+
+    name: str
+    description: str = ""
+    stars: int = 0
+    is_official: bool = False
 
 
 class Session:
@@ -127,10 +138,30 @@ class Registry:
         """The error that an answer is; reads its body."""
         return refusal(response, what, host=self.host)
 
+    def search(self, term: str, *, most: int) -> list[Found]:
+        """What the registry finds for a word.  Docker Hub searches itself; others are only asked
+        for all their names."""
+        if self.endpoint.host != HUB:
+            return [Found(name=f"{self.host}/{name}") for name in self.names(most=_MOST_NAMES)
+                    if term.lower() in name][:most]  # fmt: skip
+        query = urlencode({"q": term, "n": most})
+        request = Request(method="GET", url=f"{HUB_SEARCH}?{query}")
+        with self._transport.send(request) as response:
+            if response.status != 200:
+                raise self.refusal(response, f"{self.host} does not search")
+            root = document.parse(response.document(largest=_LARGEST_LIST),
+                                  what=f"the answer of {self.host}", largest=_LARGEST_LIST)
+        return [
+            Found(name=item.get("name").text(), description=item.get("description").text(""),
+                  stars=item.get("star_count").number(0),
+                  is_official=item.get("is_official").value is True)
+            for item in root.get("results").items()
+        ]  # fmt: skip
+
     def names(self, *, most: int) -> list[str]:
         """Repositories that the registry lists (`_catalog`)."""
         found: list[str] = []
-        path = f"/v2/_catalog?n={most}"
+        path = f"/v2/_catalog?n={min(most, 1000)}"
         for _ in range(_MOST_PAGES):
             with self.send("GET", path, scopes=("registry:catalog:*",)) as response:
                 if response.status != 200:
@@ -248,17 +279,13 @@ class Repository:
             return self._place(response)
 
     def send_piece(self, place: str, body: Body, *, start: int) -> tuple[str, int] | None:
-        """Send what follows `start`; (where the rest goes, what the registry has).  None: it did
-        not get all, ask `uploaded`."""
+        """Send what follows `start`; (where the rest goes, what the registry has).  None, and
+        UnansweredError: it may not have got all, ask `uploaded`."""
         headers = {"Content-Type": "application/octet-stream"}
         if start:
             headers["Content-Range"] = f"{start}-{start + body.size - 1}"
-        try:
-            response = self.registry.send("PATCH", place, scopes=self._scopes, headers=headers,
-                                          body=body, is_repeatable=False)  # fmt: skip
-        except RegistryError:
-            return None
-        with response:
+        with self.registry.send("PATCH", place, scopes=self._scopes, headers=headers,
+                                body=body, is_repeatable=False) as response:  # fmt: skip
             if response.status == 416 or response.status >= 500 or response.status == 429:
                 return None
             if response.status not in (201, 202, 204):
@@ -334,16 +361,3 @@ def _said(response: Response) -> tuple[str, str]:
     except (ImageError, OSError):
         pass
     return "", ""
-
-
-class Rest:
-    """A file from `start` to its end as a body."""
-
-    def __init__(self, path: str, *, start: int, size: int) -> None:
-        self._path, self._start, self.size = path, start, size - start
-
-    def open(self) -> IO[bytes]:
-        """The file at `start`."""
-        file = open(self._path, "rb")  # noqa: SIM115  # the caller closes it
-        file.seek(self._start)
-        return file

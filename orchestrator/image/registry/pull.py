@@ -8,7 +8,6 @@ image gets its name last.
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,13 +22,12 @@ from orchestrator.image.reference import Reference
 from orchestrator.image.registry import crew, download
 from orchestrator.image.registry.client import Document, Repository, Session
 from orchestrator.image.registry.download import Download
+from orchestrator.image.registry.report import Report
 from orchestrator.image.store import Image, ImageStore, Layer
 
 LAYERS_AT_ONCE = 4
 """Layers of all images together that are on their way at a time."""
 _DEEPEST_INDEX = 4
-_TICK = 0.1
-"""Seconds between two reports of the bytes of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,19 +78,17 @@ class Puller:
     def pull(self, wanted: Wanted) -> Pulled:
         """Bring one image in.  ImageNotFoundError, RegistryError and ImageError name it."""
         name = wanted.reference.tagged().familiar
-        report = _Report(name, self._sink)
-        report.tell("Pulling")
+        report = Report(name, self._sink, doing="Pulling")
+        report.begin()
         try:
             pulled = self._pull(wanted, report)
         except ImageError as exc:
-            report.tell("Error", status="Error")
-            kind = ImageNotFoundError if isinstance(exc, ImageNotFoundError) else (
-                RegistryError if isinstance(exc, RegistryError) else ImageError)  # fmt: skip
-            raise kind(f"cannot pull {name}: {exc.message}", hint=exc.hint) from exc
-        report.tell("Pulled", status="Done", details="" if pulled.is_new else "up to date")
+            report.fail()
+            raise exc.about(f"cannot pull {name}") from exc
+        report.end("Pulled", details="" if pulled.is_new else "up to date")
         return pulled
 
-    def _pull(self, wanted: Wanted, report: _Report) -> Pulled:
+    def _pull(self, wanted: Wanted, report: Report) -> Pulled:
         reference = wanted.reference.tagged()
         known = self._store.resolve(reference.familiar)
         with self._store.adding():
@@ -183,7 +179,7 @@ class Puller:
 
     # ---- layers ----
 
-    def _layers(self, plan: _Plan, report: _Report) -> list[Layer]:
+    def _layers(self, plan: _Plan, report: Report) -> list[Layer]:
         """All layers, lowest first; those that are missing are fetched side by side."""
         pairs = list(zip(plan.file.diff_ids, plan.layers, strict=True))
         found = {diff_id: self._store.layer(diff_id) for diff_id, _ in pairs}
@@ -204,7 +200,7 @@ class Puller:
         return [layer for diff_id, _ in pairs if (layer := found[diff_id]) is not None]
 
     def _fill(
-        self, repository: Repository, blob: Descriptor, report: _Report, directory: str
+        self, repository: Repository, blob: Descriptor, report: Report, directory: str
     ) -> tuple[str, int]:
         with Download(repository, blob, directory=self._directory, stop=self.stop,
                       advance=report.advance) as stream:  # fmt: skip
@@ -237,41 +233,3 @@ def _type_of(own: Document) -> str:
 def _fits(has: str, wanted: Platform) -> bool:
     system, architecture = (*has.split("/"), "")[:2]
     return (system, architecture) == (wanted.os, wanted.architecture)
-
-
-class _Report:
-    """Progress of one image, for any number of threads."""
-
-    def __init__(self, name: str, sink: events.Sink) -> None:
-        self._name, self._sink = name, sink
-        self._lock = threading.Lock()
-        self.total = 0
-        self._here = 0
-        self._settled = 0
-        self._told = 0.0
-
-    def advance(self, count: int) -> None:
-        """So many bytes more have come."""
-        with self._lock:
-            self._here += count
-            now = time.monotonic()
-            if now - self._told < _TICK:
-                return
-            self._told = now
-        self.tell("Pulling", current=min(self._here, self.total))
-
-    def settle(self, size: int) -> None:
-        """A layer is whole, whoever brought it."""
-        with self._lock:
-            self._settled += size
-            self._here = max(self._here, self._settled)
-
-    def tell(
-        self, text: str, *, status: events.Status = "Working", current: int = 0, details: str = ""
-    ) -> None:
-        """Report now."""
-        self._sink(events.Progress(
-            kind="Image", name=self._name, text=text, status=status, details=details,
-            current=current or (self.total if status == "Done" else 0), total=self.total,
-            time=time.time(),
-        ))  # fmt: skip

@@ -35,6 +35,8 @@ MOST_DELAY = 60.0
 """Seconds; a server that wants us to wait longer gets its will: the command fails and says so."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_BLOCK = 1 << 18
+"""Bytes of a body that are read from the disk at a time."""
 _KEPT = 8
 """Idle connections to one host."""
 
@@ -57,6 +59,10 @@ class Tls:
     """Files with certificates that are trusted beside the machine's."""
     certificates: tuple[tuple[str, str], ...] = ()
     """(certificate, key) files of ours."""
+
+
+class UnansweredError(RegistryError):
+    """Nobody answered, or the connection was cut before the answer."""
 
 
 class Response:
@@ -213,12 +219,12 @@ class Transport:
     def _was_reached(self, request: Request) -> bool:
         return urlsplit(request.url).netloc in self._reached
 
-    def _fault(self, request: Request, exc: Exception) -> RegistryError:
+    def _fault(self, request: Request, exc: Exception) -> UnansweredError:
         parts = urlsplit(request.url)
         proxy = proxies.proxy_for(parts.scheme, parts.netloc, self._environ)
         through = f" through the proxy {proxy}" if proxy else ""
         what = f"cannot reach {parts.scheme}://{parts.netloc}{through}: {_why(exc)}"
-        return RegistryError(what, hint=_advice(exc, parts.netloc))
+        return UnansweredError(what, hint=_advice(exc, parts.netloc))
 
     # ---- redirects ----
 
@@ -239,7 +245,8 @@ class Transport:
     # ---- one exchange ----
 
     def _once(self, request: Request, url: str, private: Mapping[str, str]) -> Response:
-        kept = self._take(url)
+        # one that may have ended unseen is no good for what must not be sent twice
+        kept = self._take(url) if request.is_repeatable else None
         if kept is not None:
             try:
                 return self._exchange(kept, request, url, private)
@@ -323,10 +330,11 @@ class Transport:
         proxy = proxies.proxy_for(scheme, authority, self._environ)
         where = (proxy.host, proxy.port) if proxy else (name, port)
         if scheme == "http":
-            plain = http.client.HTTPConnection(*where, timeout=CONNECT_TIMEOUT)
+            plain = http.client.HTTPConnection(*where, timeout=CONNECT_TIMEOUT, blocksize=_BLOCK)
             return _Proxied(plain, proxy, authority) if proxy else plain
         context = self._context(self._tls(authority))
-        secure = http.client.HTTPSConnection(*where, timeout=CONNECT_TIMEOUT, context=context)
+        secure = http.client.HTTPSConnection(*where, timeout=CONNECT_TIMEOUT, context=context,
+                                             blocksize=_BLOCK)  # fmt: skip
         if proxy:
             secure.set_tunnel(name, port, headers=_proxy_headers(proxy))
         return secure
@@ -359,7 +367,7 @@ class _Proxied(http.client.HTTPConnection):
     def __init__(
         self, plain: http.client.HTTPConnection, proxy: proxies.Proxy, authority: str
     ) -> None:
-        super().__init__(plain.host, plain.port, timeout=CONNECT_TIMEOUT)
+        super().__init__(plain.host, plain.port, timeout=CONNECT_TIMEOUT, blocksize=_BLOCK)
         self._authority, self._extra = authority, _proxy_headers(proxy)
 
     def putrequest(self, method: str, url: str, *args: bool, **options: bool) -> None:

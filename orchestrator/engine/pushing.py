@@ -1,0 +1,77 @@
+"""Which images go to registries: those that the project builds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from orchestrator.engine.images import open_store
+from orchestrator.engine.places import spot
+from orchestrator.engine.pulling import failed, one_at_a_time
+from orchestrator.errors import ImageError
+from orchestrator.events import Progress, Sink, Warned
+from orchestrator.image import reference as references
+from orchestrator.spec.select import select
+
+if TYPE_CHECKING:
+    from orchestrator.engine.workspace import Workspace
+
+IMAGES_AT_ONCE = 4
+
+
+def push(
+    workspace: Workspace, services: Sequence[str], *, ignore_failures: bool = False,
+    with_dependencies: bool = False, sink: Sink,
+) -> None:
+    """`pcompose push`: the images of services that have a `build` and name the image, under all
+    their names."""
+    project = workspace.runnable
+    selected = select(project, services, with_dependencies=with_dependencies)
+    declared = {**workspace.project.disabled, **workspace.project.services}
+    wanted: dict[str, tuple[str, str]] = {}
+    for name, service in selected.services.items():
+        if service.build is None or not declared[name].image:
+            sink(Progress(kind="Image", name=service.image, text="Skipped", status="Done",
+                          details="" if service.build is None else "it has no name of its own",
+                          time=time.time()))  # fmt: skip
+            continue
+        for reference in (service.image, *service.build.tags):
+            where = spot(project, "services", name, "image")
+            wanted.setdefault(reference, (where, f"service {name}"))
+    push_names(workspace, wanted, ignore_failures=ignore_failures, sink=sink)
+
+
+def push_names(
+    workspace: Workspace, wanted: dict[str, tuple[str, str]], *, ignore_failures: bool, sink: Sink
+) -> None:
+    """Push images by name; `wanted` says for each where it is named and for whom."""
+    if not wanted:
+        return
+    from orchestrator.engine.registries import open_session
+    from orchestrator.image.registry import crew
+    from orchestrator.image.registry.push import Pusher
+
+    told, stop, choice = one_at_a_time(sink), threading.Event(), workspace.choice
+    failures: list[tuple[str, str, ImageError]] = []
+    with open_session(choice.environ, insecure=choice.insecure_registries) as session:
+        pusher = Pusher(open_store(workspace.layout), session, sink=told, stop=stop)
+
+        def one(reference: str) -> None:
+            try:
+                pusher.push(references.parse(reference))
+            except ImageError as exc:
+                if ignore_failures:
+                    told(Warned(message=exc.message))
+                else:
+                    failures.append((*wanted[reference], exc))
+
+        tasks: list[Callable[[], None]] = [partial(one, reference) for reference in wanted]
+        try:
+            crew.run(tasks, most=IMAGES_AT_ONCE, stop=stop, interrupt=session.transport.close)
+        except crew.StoppedError:
+            raise KeyboardInterrupt from None
+    if failures:
+        raise failed(failures)
