@@ -29,8 +29,9 @@ DIFFERENCES: dict[str, str] = {
         "`com.docker.network.endpoint.sysctls`; any other option is refused",
     "networks.*.driver_opts":
         "`com.docker.network.bridge.` name, enable_icc, enable_ip_masquerade, host_binding_ipv4, "
-        "`com.docker.network.driver.mtu`, `com.docker.network.container_iface_prefix`; any other "
-        "option is refused",
+        "`com.docker.network.driver.mtu`, `com.docker.network.container_iface_prefix`, "
+        "`pcompose.dns.healthy` (names stand for healthy replicas, as long as there are any); any "
+        "other option is refused",
     "networks.*.enable_ipv6": "a unique local /64 is chosen where no subnet is given",
     "networks.*.ipam.config": "several subnets of one family work: the next one when one is full",
     "networks.*.ipam.config.*.subnet":

@@ -63,6 +63,7 @@ def _endpoint(
 ) -> runtime.Endpoint:  # fmt: skip
     network = attachment.network
     said = _said(service, network)
+    options = bridgeopts.parse(network.options)
     own = said.mac_address or (service.mac_address if is_primary else None)
     return runtime.Endpoint(
         network=network.name, key=network.key, bridge=network.bridge, interface=interface,
@@ -70,7 +71,7 @@ def _endpoint(
         gateway=gateway, address6=attachment.address6, prefix6=attachment.prefix6,
         gateway6=gateway6, link_local=said.link_local_ips,
         sysctls=bridgeopts.parse_endpoint(said.driver_opts),
-        isolated=not bridgeopts.parse(network.options).icc,
+        isolated=not options.icc, healthy_names=options.healthy_names,
         names=_names(service, said, identity, use_aliases=use_aliases),
     )  # fmt: skip
 

@@ -22,8 +22,9 @@ def create_bridge(
     mtu: int | None = None,
 ) -> str | None:  # fmt: skip
     """Make the bridge with the gateways as its addresses, up, and its rules.  Where the kernel has
-    no nf_tables the network works without a way out and unguarded: the reason is returned, for one
-    warning.  NetworkError where the bridge itself cannot be made."""
+    no nf_tables the network works without a way out and unguarded, and where somebody else's rules
+    drop what is forwarded it may have none: the reason is returned, for one warning.  NetworkError
+    where the bridge itself cannot be made."""
     try:
         with netlink.Netlink() as sock:
             _create(sock, interface, addresses, mtu=mtu)
@@ -35,10 +36,16 @@ def create_bridge(
     subnets = [subnet for _, subnet in addresses]
     try:
         nftables.add_network(interface, subnets=subnets, internal=internal, masquerade=masquerade)
+        stranger = None if internal else nftables.foreign_forward_drop()
     except OSError as exc:
         what = "networks are not isolated" if internal else (
             "containers cannot reach the outside, and networks are not isolated")
         return f"no packet filter rules for {interface}, {what}: nf_tables: {exc.strerror}"
+    if stranger is not None:
+        return (f"containers on {interface} may not reach the outside: table {stranger} of this "
+                "machine drops what it does not know; let it know the interface, such as by "
+                f"`iptables -I FORWARD -i {interface} -j ACCEPT` and `iptables -I FORWARD -o "
+                f"{interface} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT`")
     return None
 
 

@@ -1,6 +1,7 @@
 """`driver_opts` of a bridge network, and of a container's place on it.  Pure; errors: ValueError.
 
-The names are Docker's (docs.docker.com: bridge network driver), so that files that have them work.
+The names are Docker's (docs.docker.com: bridge network driver), so that files that have them work;
+`pcompose.` begins those that are ours.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ ICC = _BRIDGE + "enable_icc"
 MASQUERADE = _BRIDGE + "enable_ip_masquerade"
 HOST_BINDING = _BRIDGE + "host_binding_ipv4"
 PREFIX = "com.docker.network.container_iface_prefix"
+HEALTHY = "pcompose.dns.healthy"
 SYSCTLS = "com.docker.network.endpoint.sysctls"
 _ALIASES = {"mtu": MTU}
 """What podman calls them."""
@@ -37,12 +39,14 @@ class BridgeOptions:
     host_binding: str | None = None
     """Where ports are published that name no address."""
     interface_prefix: str = "eth"
+    healthy_names: bool = False
+    """A name stands for its healthy replicas, as long as there are any."""
 
 
 def parse(options: Mapping[str, str]) -> BridgeOptions:
     """What `driver_opts` of a network mean."""
     said = {_ALIASES.get(key, key): value for key, value in options.items()}
-    unknown = sorted(said.keys() - {NAME, MTU, ICC, MASQUERADE, HOST_BINDING, PREFIX})
+    unknown = sorted(said.keys() - {NAME, MTU, ICC, MASQUERADE, HOST_BINDING, PREFIX, HEALTHY})
     if unknown:
         raise ValueError(f"the driver bridge has no option {unknown[0]!r} here")
     return BridgeOptions(
@@ -51,6 +55,7 @@ def parse(options: Mapping[str, str]) -> BridgeOptions:
         icc=_truth(said.get(ICC, "true")), masquerade=_truth(said.get(MASQUERADE, "true")),
         host_binding=str(ip_address(said[HOST_BINDING])) if HOST_BINDING in said else None,
         interface_prefix=_prefix(said.get(PREFIX, "eth")),
+        healthy_names=_truth(said.get(HEALTHY, "false")),
     )  # fmt: skip
 
 

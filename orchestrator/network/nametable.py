@@ -7,7 +7,7 @@ without case.  Pure but for the shuffling of replicas; changed and read by one t
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +25,8 @@ class _Known:
     """In the order of attachment."""
     links: dict[str, list[str]] = field(default_factory=dict)
     """Alias -> names it stands for, for this container alone."""
+    healthy_only: Collection[str] = ()
+    """Networks on which it is left out while it is unfit and others are not."""
 
 
 _NOBODY = _Known()
@@ -38,10 +40,13 @@ class Others(Protocol):
 
 
 class NameTable:
-    """The names of one project's containers, and of `others` on the same networks."""
+    """The names of one project's containers, and of `others` on the same networks; `is_fit` tells
+    whether a container is as healthy as it should be."""
 
-    def __init__(self, others: Others | None = None) -> None:
-        self._others = others
+    def __init__(
+        self, others: Others | None = None, *, is_fit: Callable[[str], bool] = bool
+    ) -> None:
+        self._others, self._is_fit = others, is_fit
         self._addresses: dict[str, dict[str, dict[str, Sequence[str]]]] = {}
         """network -> name -> container -> addresses"""
         self._containers: dict[str, _Known] = {}
@@ -50,13 +55,16 @@ class NameTable:
 
     def set(
         self, container: str, networks: Memberships, *, name: str = "",
-        links: Sequence[tuple[str, str]] = (),
+        links: Sequence[tuple[str, str]] = (), healthy_only: Collection[str] = (),
     ) -> None:  # fmt: skip
         """The container is there, under these names; replaces what was said of it before.  `name`
         is what reverse lookups give (`NAME.NETWORK`); without it the first of its names.  `links`
-        are (alias, name): what this container alone may call others."""
+        are (alias, name): what this container alone may call others.  On networks that are
+        `healthy_only` it has its names while it is fit, or nobody of that name is."""
         self.remove(container)
-        known = self._containers[container] = _Known(name=name, networks=dict(networks))
+        known = self._containers[container] = _Known(
+            name=name, networks=dict(networks), healthy_only=healthy_only,
+        )  # fmt: skip
         for alias, target in links:
             known.links.setdefault(alias.lower(), []).append(target.lower())
         for network, (names, addresses) in networks.items():
@@ -109,12 +117,16 @@ class NameTable:
         return []
 
     def _on(self, network: str, name: str) -> list[str]:
-        replicas = self._addresses.get(network, {}).get(name, {}).values()
-        found = list({address: None for addresses in replicas for address in addresses})
+        replicas = self._addresses.get(network, {}).get(name, {})
+        chosen = [c for c in replicas if not self._is_left_out(c, network)] or replicas
+        found = list({address: None for one in chosen for address in replicas[one]})
         if self._others is not None:
             found += self._others.addresses(network, name)
         random.shuffle(found)
         return found
+
+    def _is_left_out(self, container: str, network: str) -> bool:
+        return network in self._containers[container].healthy_only and not self._is_fit(container)
 
     def reverse(self, container: str, address: str) -> str | None:
         """`NAME.NETWORK` of the container at `address` on a network of `container`."""

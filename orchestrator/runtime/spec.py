@@ -98,6 +98,8 @@ class Endpoint:
     """Parameters of the interface: (`net.ipv4.conf.IFNAME.log_martians`, value)."""
     isolated: bool = False
     """No other container on the network can be reached, only what is routed."""
+    healthy_names: bool = False
+    """Its names stand for healthy replicas, as long as there are any."""
     names: tuple[str, ...]
     """What peers on this network may call the container: service, container name, aliases, short
     id."""

@@ -106,7 +106,9 @@ async def _launch_once(lane: Lane, stdio: Stdio | None, ports: list[dict[str, An
         except Exception:
             link.send({"op": "abort", "id": lane.id})
             with anyio.move_on_after(_ABORT_PATIENCE):
-                await conversation.next()
+                message, _ = await conversation.next()
+                if message.get("event") == "failed" and message.get("kind") != "Abort":
+                    raise _failed(lane, message) from None  # that is why it was not there
             raise
         link.send({"op": "go", "id": lane.id})
         message, descriptors = await conversation.next()

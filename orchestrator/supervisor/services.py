@@ -41,7 +41,8 @@ class Services:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._table = NameTable(Neighbours(project.layout, project.name, project.boot_id))
+        self._table = NameTable(Neighbours(project.layout, project.name, project.boot_id),
+                                is_fit=self._is_fit)  # fmt: skip
         self.misses = Misses(project, self._table)
         self.redirects = Redirects(project)
         self.impairments = Impairments(project)
@@ -153,6 +154,7 @@ class Services:
         self._table.set(
             spec.id, {e.network: (e.names, addresses_of(e)) for e in spec.endpoints},
             name=spec.name, links=spec.links,
+            healthy_only=[e.network for e in spec.endpoints if e.healthy_names],
         )
         if sockets:
             self._sockets[spec.id] = sockets
@@ -165,6 +167,10 @@ class Services:
             address = _target(spec)
             self._beside(spec.id, lambda: publisher.serve(address))
             self.redirects.put(spec, publisher.bound)
+
+    def _is_fit(self, id_: str) -> bool:
+        lane = self._project.lanes.get(id_)
+        return lane is None or lane.status.health not in ("starting", "unhealthy")
 
     def keep_terminal(self, id_: str, master: int) -> None:
         """Hold a copy of a pty's master: the container is hung up when the last one closes."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.sandbox import Stack
+from tests.e2e.sandbox import Stack, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,3 +106,30 @@ networks: {inner: {internal: true}}
     assert "example.org" not in told
     happened = stack("-p", stack.name, "events", "--until", "0s", "--since", "10m", ok=False).stdout
     assert happened.count("dns_miss") == 1
+
+
+def test_a_name_may_stand_for_healthy_replicas_and_follows_scale_at_once(stack: Stack) -> None:
+    stack.write("""
+services:
+  web:
+    image: pcompose/host
+    command: sleep infinity
+    scale: 2
+    healthcheck: {test: "test ! -e /ill", interval: 100ms, retries: 1}
+    networks: [choosy, all]
+  asks: {image: pcompose/host, command: sleep infinity, networks: [choosy]}
+  too: {image: pcompose/host, command: sleep infinity, networks: [all]}
+networks:
+  choosy: {driver_opts: {pcompose.dns.healthy: "true"}}
+  all:
+""")
+    stack("-p", stack.name, "up", "-d", "--wait")
+    both = resolved(stack, "asks", "web")
+    assert len(both) == 2
+    stack("-p", stack.name, "exec", "-T", "--index", "1", "web", "touch", "/ill")
+    (left,) = eventually(lambda: len(found := resolved(stack, "asks", "web")) == 1 and found)
+    assert resolved(stack, "asks", f"{stack.name}-web-2") == {left}
+    assert len(resolved(stack, "too", "web")) == 2
+    for count in (1, 3):
+        stack("-p", stack.name, "scale", f"web={count}")
+        assert len(resolved(stack, "too", "web")) == count

@@ -146,3 +146,15 @@ volumes: {data: {labels: {x: "%s"}}}
     after = {name: row["ID"] for name, row in stack.ps().items()}
     assert [name for name in after if after[name] != before[name]] == [f"{stack.name}-a-1"]
     assert asked not in stack("-p", stack.name, "up", "-d").stdout
+
+
+def test_a_start_that_fails_before_its_network_is_there_says_why(stack: Stack) -> None:
+    stack.write("""
+services:
+  a:
+    image: pcompose/host
+    command: sleep infinity
+    volumes: [{type: bind, source: ., target: /x, bind: {propagation: rshared}}]
+""")
+    told = stack("-p", stack.name, "up", "-d", ok=False).stderr
+    assert "it is not on a shared mount of this machine (compose.yaml:3)" in told

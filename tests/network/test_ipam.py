@@ -93,3 +93,12 @@ def test_the_mac_is_made_of_the_address() -> None:
 
 def test_the_gateway_is_the_first_address() -> None:
     assert ipam.default_gateway(NET) == "172.20.5.1"
+
+
+def test_three_hundred_projects_of_five_networks_find_room() -> None:
+    taken: list[IPv4Network] = [IPv4Network("172.16.0.0/12"), IPv4Network("10.0.0.0/9")]
+    for number in range(1500):
+        found = ipam.choose_subnet(f"p{number // 5}_n{number % 5}", taken=taken)
+        assert not any(found.overlaps(other) for other in taken[:2])
+        taken.append(found)
+    assert len(set(taken)) == 1502

@@ -129,3 +129,18 @@ class Table(RuleBasedStateMachine):
 
 TestTable = Table.TestCase
 TestTable.settings = settings(max_examples=50, stateful_step_count=20)
+
+
+def test_the_unfit_are_left_out_as_long_as_somebody_is_fit() -> None:
+    unfit = {"one"}
+    table = NameTable(is_fit=lambda container: container not in unfit)
+    for container, address in (("one", "10.0.0.1"), ("two", "10.0.0.2")):
+        table.set(container, {"net": (["web"], [address]), "all": (["web"], [address])},
+                  healthy_only=["net"])  # fmt: skip
+    table.set("asks", {"net": ([], []), "all": ([], [])})
+    assert table.lookup("asks", "web") == ["10.0.0.2"]
+    assert set(table.lookup("asks", "web.all")) == {"10.0.0.1", "10.0.0.2"}
+    unfit.add("two")
+    assert set(table.lookup("asks", "web")) == {"10.0.0.1", "10.0.0.2"}
+    unfit.clear()
+    assert set(table.lookup("asks", "web")) == {"10.0.0.1", "10.0.0.2"}
