@@ -26,6 +26,7 @@ from orchestrator.state import store
 from orchestrator.state.records import ContainerRecord, ContainerStatus
 from orchestrator.supervisor import (
     faults,
+    followers,
     launching,
     pausing,
     probes,
@@ -237,6 +238,7 @@ class Lane:
         self.status = replace(self.status, restarts=self.status.restarts + 1)
         try:
             await self._start()
+            self.project.group.start_soon(followers.follow, self)
         except PcomposeError as exc:
             faults.note(f"cannot restart {self.record.name}: {exc.message}")
             if self._is_restarted(self.status.started_at):
@@ -244,6 +246,18 @@ class Lane:
                 self._delay = restart.next_delay(self._delay, ran_for=0.0)
                 self._beside("restart", self._restart, self._delay)
             self.project.check_idle()
+
+    async def start_anew(self, *, because: str) -> None:
+        """Stop and start it, whatever its policy says: `because` names the container whose
+        namespace it shares and that is another process now."""
+        async with self._turn:
+            if not self.is_running:
+                return
+            faults.note(f"{self.record.name} is started again: it shares with {because}")
+            with anyio.CancelScope(shield=True):
+                await self._stop(self.spec.stop_grace_period)
+                self._cancel("restart")
+                await self._start_again()
 
     async def _remove_quietly(self) -> None:
         try:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.e2e.sandbox import eventually
 
 if TYPE_CHECKING:
     from tests.e2e.sandbox import Stack
@@ -74,6 +77,27 @@ services:
     stack("-p", stack.name, "up", "-d", "--force-recreate", "db")
     same = stack.execute("db", "readlink", "/proc/self/ns/net")
     assert stack.execute("side", "readlink", "/proc/self/ns/net") == same
+
+
+def test_who_shares_follows_a_restart_by_policy(stack: Stack) -> None:
+    stack.write("""
+services:
+  db: {image: pcompose/host, command: sleep infinity, restart: always}
+  side: {image: pcompose/host, command: sleep infinity, network_mode: "service:db"}
+  its: {image: pcompose/host, command: sleep infinity, network_mode: "service:side"}
+""")
+    stack("-p", stack.name, "up", "-d")
+    before = {service: stack.pid(service) for service in ("db", "side", "its")}
+    os.kill(before["db"], signal.SIGKILL)
+
+    def namespaces() -> set[str]:
+        rows = stack.ps()
+        pids = {s: int(rows[f"{stack.name}-{s}-1"]["Pid"]) for s in before}
+        if not all(pids[s] not in (0, before[s]) for s in before):
+            return set()
+        return {os.readlink(f"/proc/{pid}/ns/net") for pid in pids.values()}
+
+    assert len(eventually(namespaces)) == 1
 
 
 def test_a_change_of_isolation_makes_the_container_again(stack: Stack) -> None:
