@@ -65,14 +65,15 @@ def down(
 def _remove_images(
     workspace: Workspace, observed: Observed, declared: Project | None, *, which: str, sink: Sink
 ) -> None:
-    """`all`: every image of the project; `local`: those without a name of the user's own, which
-    are none before there is `build`."""
-    if which == "local":
-        return
+    """`all`: every image of the project; `local`: those that were built for a service without an
+    `image`."""
     store = open_store(workspace.layout)
-    references = {c.record.image for c in observed.containers}
+    names = {(c.record.service, c.record.image) for c in observed.containers}
     if declared is not None:
-        references |= {s.image for s in (*declared.services.values(), *declared.disabled.values())}
+        services = (*declared.services.values(), *declared.disabled.values())
+        names |= {(s.name, s.image or f"{workspace.name}-{s.name}") for s in services}
+    references = {image for service, image in names
+                  if which == "all" or image == f"{workspace.name}-{service}"}  # fmt: skip
     for reference in sorted(references):
         if is_host(reference):
             continue

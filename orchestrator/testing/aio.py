@@ -88,6 +88,10 @@ class AsyncFaults:
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
 
+    partition = _mended(Faults.partition)
+    loss = _mended(Faults.loss)
+    rate = _mended(Faults.rate)
+    latency = _mended(Faults.latency)
     pause = _mended(Faults.pause)
     kill = _mended(Faults.kill)
     stop = _mended(Faults.stop)

@@ -95,7 +95,7 @@ class Stacks:
         node.addfinalizer(lambda: self._remove(name))  # before anything is made
         self._sweep()
         terms = Terms(holder=os.getpid(), idle=self._keep, volumes=True)
-        policy = UpPolicy(services=wish.services, ports=wish.ports, terms=terms)
+        policy = UpPolicy(services=wish.services, ports=wish.ports, terms=terms, build="always")
         project.up(policy, wait=wish.wait, wait_timeout=self._timeout, sink=stack.hear)
         return stack
 

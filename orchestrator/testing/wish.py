@@ -96,9 +96,9 @@ def _one_of(what: str, value: object, allowed: tuple[str, ...]) -> Any:  # one o
 
 def make(
     node: pytest.Item | pytest.Collector, *, file: str | os.PathLike[str] | None = None,
-    text: str = "", services: Sequence[str] = (), env: Mapping[str, str] | None = None,
-    profiles: Sequence[str] = (), wait: bool = True, share: Share = "worker",
-    ports: Ports | None = None,
+    files: Sequence[str | os.PathLike[str]] = (), text: str = "", services: Sequence[str] = (),
+    env: Mapping[str, str] | None = None, profiles: Sequence[str] = (), wait: bool = True,
+    share: Share = "worker", ports: Ports | None = None,
 ) -> Wish:  # fmt: skip
     """The wish of `compose_up`, the marker and `compose_fixture`: a file (relative to the test's
     directory, then to the root directory), or the text of one, or what the ini file names, or the
@@ -108,11 +108,12 @@ def make(
     if isinstance(services, str) or isinstance(profiles, str):
         raise pytest.UsageError("compose: services and profiles are lists of names")
     directory = node.path if node.path.is_dir() else node.path.parent
+    several = tuple(_existing(path, (directory, node.config.rootpath)) for path in files)
     chosen = ports or _one_of("ports", _said(node.config, "ports") or "auto", get_args(Ports))
     return Wish(
-        files=() if text else _files(node, directory, file), text=text, directory=str(directory),
-        services=tuple(services), profiles=tuple(profiles), env=dict(env or {}),
-        ports=cast("Ports", chosen), wait=wait, share=share,
+        files=() if text else several or _files(node, directory, file), text=text,
+        directory=str(directory), services=tuple(services), profiles=tuple(profiles),
+        env=dict(env or {}), ports=cast("Ports", chosen), wait=wait, share=share,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,8 @@ class Suite:
     directory: Path
     plugins: tuple[str, ...] = ()
     """Of OTHERS, those that take part."""
-    ini: dict[str, str] = field(default_factory=dict)
+    keeps_ini: bool = False
+    """It has a pytest.ini of its own."""
 
     def write(self, **files: str) -> None:
         """`name="text"` makes name.py; other names are given as `{"compose.yaml": text}`."""
@@ -41,8 +42,8 @@ class Suite:
             path.write_text(text)
 
     def command(self, *arguments: str) -> list[str]:
-        lines = ["[pytest]", *(f"{key} = {value}" for key, value in self.ini.items())]
-        (self.directory / "pytest.ini").write_text("\n".join(lines) + "\n")
+        if not self.keeps_ini:
+            (self.directory / "pytest.ini").write_text("[pytest]\n")
         off = [f"no:{name}" for name in ("cacheprovider", *OTHERS) if name not in self.plugins]
         plugins = [*off, *([] if IS_INSTALLED else [PLUGIN])]
         words = [word for plugin in plugins for word in ("-p", plugin)]
@@ -63,7 +64,7 @@ class Suite:
         """What pytest says; asserts that all tests passed where `ok`, else that not all did."""
         done = subprocess.run(
             self.command(*arguments), cwd=self.directory, env=self.environment, text=True,
-            capture_output=True, check=False, timeout=200,
+            capture_output=True, check=False, timeout=400,
         )  # fmt: skip
         assert (done.returncode == 0) == ok, done.stdout + done.stderr
         return done.stdout + done.stderr

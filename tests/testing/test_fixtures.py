@@ -207,6 +207,27 @@ def test_faults(compose_project):
     suite.run()
 
 
+def test_a_partition_ends_with_its_block(suite: Suite) -> None:
+    suite.write(**{"compose.yaml": WEB}, test_it="""
+CONNECT = "import socket; socket.create_connection(('web', 8000), timeout=0.5)"
+
+def reaches(stack):
+    return stack.exec("idle", "python3", "-c", CONNECT, check=False).exit_code == 0
+
+def test_faults(compose_project):
+    compose_project.wait_for("web", tcp=8000)
+    assert reaches(compose_project)
+    with compose_project.fault.partition("idle", "web"):
+        assert not reaches(compose_project)
+        compose_project.wait_for("web", tcp=8000)  # from here it can be reached
+    assert reaches(compose_project)
+    with compose_project.fault.latency("idle", "web", seconds=0.4):
+        assert not reaches(compose_project)
+    assert reaches(compose_project)
+""")
+    suite.run()
+
+
 def test_async_tests_await_the_same_methods(suite: Suite) -> None:
     suite.write(**{"compose.yaml": WEB}, test_it="""
 import anyio, asyncio, pytest
