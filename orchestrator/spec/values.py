@@ -13,7 +13,7 @@ _SECONDS = {
     "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3,
     "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0,
 }  # fmt: skip
-_DURATION_PART = r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|[smhdw])"
+_DURATION_PART = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|[smhdw])"
 _BEYOND = 1 << 63
 """What a number of the kernel, or one of Go, has to be below."""
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
@@ -23,17 +23,16 @@ _SIZE = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?:([kmgtp]?)(?:i?b)?)"
 def parse_duration(text: str) -> float:
     """`1m30s` in seconds."""
     sign = -1.0 if text.startswith("-") else 1.0
-    rest = text.lstrip("+-")
+    rest = text[1:] if text.startswith(("+", "-")) else text
     if rest == "0":
         return 0.0
     total, end = 0.0, 0
-    for match in re.finditer(_DURATION_PART, rest):
-        if match.start() != end or not any(c.isdecimal() for c in match[1]):
-            break
+    part = re.compile(_DURATION_PART).match
+    while match := part(rest, end):
         total += float(match[1]) * _SECONDS[match[2]]
         end = match.end()
     if not rest or end != len(rest):
-        raise ValueError(f"{text!r} is not a duration such as 90s, 1m30s or 500ms")
+        raise ValueError(f"{_short(text)!r} is not a duration such as 90s, 1m30s or 500ms")
     if total * 1e9 >= _BEYOND:
         raise ValueError(f"{_short(text)} is longer than 292 years")
     return sign * total
@@ -73,7 +72,7 @@ def parse_size(value: object) -> int:
         return -1
     match = re.fullmatch(_SIZE, text)
     if match is None:
-        raise ValueError(f"{value!r} is not a size such as 512m or 1.5g")
+        raise ValueError(f"{_short(str(value))!r} is not a size such as 512m or 1.5g")
     return whole(float(match[1]) * 1024 ** _POWERS[match[2]])
 
 
@@ -102,14 +101,14 @@ def parse_integer(text: str) -> int:
     """A decimal integer of 64 bits."""
     if re.fullmatch(r"[-+]?[0-9]{1,19}", text):
         return whole(int(text))
-    raise ValueError(f"{text!r} is not an integer")
+    raise ValueError(f"{_short(text)!r} is not an integer")
 
 
 def parse_number(text: str) -> float:
     """A decimal number."""
-    if re.fullmatch(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", text):
+    if re.fullmatch(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", text):
         return float(text)
-    raise ValueError(f"{text!r} is not a number")
+    raise ValueError(f"{_short(text)!r} is not a number")
 
 
 def format_scalar(value: object) -> str:

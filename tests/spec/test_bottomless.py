@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import resource
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,6 +188,37 @@ def test_a_huge_number_is_refused_where_it_is_written(tmp_path: Path, key: str) 
     place, message, _ = caught.value.problems[0]
     assert place.startswith("compose.yaml:4:")
     assert len(message) < 200
+
+
+LONG_KEYS = (
+    "stop_grace_period: %s", "healthcheck: {test: x, interval: %s}", "mem_limit: %s",
+    "shm_size: %s", "cpus: %s", "cpu_percent: %s", "scale: %s", "ports: [%s]", "mem_swappiness: %s",
+    "pids_limit: %s", "privileged: %s", "volumes: [%s]", "user: %s", "container_name: %s",
+    "devices: [%s]", "pull_policy: %s", "restart: %s", "network_mode: %s", "ulimits: {nofile: %s}",
+    "deploy: {resources: {limits: {cpus: %s}}}", "secrets: [{source: s, mode: %s}]", "labels: [%s]",
+    "environment: [%s]", "extra_hosts: [%s]", "build: {context: %s}", "platform: %s", "image: %s",
+    "build: {context: ., ssh: [%s]}", "env_file: [%s]", "volumes_from: [%s]", "links: [%s]",
+    "networks: {default: {ipv4_address: %s}}", "blkio_config: {weight: %s}", "command: %s",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", ["1", "1.", ".", "a", "-", "1s", "1h ", ":", "=", "/", "$$"])
+def test_a_long_text_takes_time_in_proportion_to_its_length(tmp_path: Path, piece: str) -> None:
+    """A pattern that tries every split needs hours here; seconds of this process are counted."""
+    def too_slow(number: int, frame: object) -> None:
+        raise TimeoutError("a text of 200 kB takes more than 30 s of computing time")
+
+    before = signal.signal(signal.SIGVTALRM, too_slow)
+    try:
+        for key in LONG_KEYS:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 30)
+            said = json.dumps(piece * (200_000 // len(piece)) + "!")
+            text = f"services:\n  s:\n    {key % said}\nsecrets: {{s: {{file: x}}}}"
+            with contextlib.suppress(SpecError):
+                acted_on(tmp_path, text)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def test_a_huge_scale_of_the_command_line_is_refused(tmp_path: Path) -> None:
