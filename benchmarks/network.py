@@ -1,7 +1,8 @@
 """What the network of a stack carries, beside the bare kernel.  `python -m benchmarks.network`
 
-TCP and UDP streams and round trips of one byte: container to container, and from the host by a
-published port.  Beside them stand two namespaces with nothing but veth pairs and a bridge, without
+TCP and UDP streams and round trips of one byte: container to container, and by a published port
+from another machine (a namespace behind an interface of the host) and from the host itself.  Beside
+them stand two namespaces with nothing but veth pairs and a bridge, without
 a single rule, and the same by netavark (Podman's) where it is installed.  All paths are measured in
 turn, many times for a moment; a figure is the best of them: what else the machine does takes away
 from a path and never adds to it.
@@ -53,15 +54,15 @@ def namespace(command: list[str]) -> Iterator[int]:
             held.terminate()
 
 
-def attached(pid: int, number: int) -> None:
-    """The namespace of the process on the bare bridge."""
+def attached(pid: int, number: int, *, bridge: str = "raw0", subnet: str = "10.99.0") -> None:
+    """The namespace of the process on a bridge."""
     endpoint.attach(pid, [Endpoint(
-        network="raw", key="raw", names=(), bridge="raw0", interface="eth0", gateway="10.99.0.1",
-        address=f"10.99.0.{number}", prefix=24, mac=f"02:42:0a:63:00:{number:02x}",
-    )], container=f"raw{number}".ljust(64, "0"), dns=False)  # fmt: skip
+        network=bridge, key=bridge, names=(), bridge=bridge, interface="eth0", prefix=24,
+        gateway=f"{subnet}.1", address=f"{subnet}.{number}", mac=f"02:42:0a:63:00:{number:02x}",
+    )], container=f"{bridge}{number}".ljust(64, "0"), dns=False)  # fmt: skip
 
 
-def bare(program: Path, held: ExitStack) -> dict[str, Path_]:
+def bare(program: Path, outside: list[str], held: ExitStack) -> dict[str, Path_]:
     """Two namespaces, veth pairs, a bridge: no rule, no pcompose."""
     with netlink.Netlink() as sock:
         sock.run([netlink.create_bridge("raw0")])
@@ -72,6 +73,7 @@ def bare(program: Path, held: ExitStack) -> dict[str, Path_]:
     attached(server, 2)
     attached(client, 3)
     return {"bare, peer": (entering(client), "10.99.0.2", PORT),
+            "bare, outside": (outside, "10.99.0.2", PORT),
             "bare, host": ([], "10.99.0.2", PORT)}  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def entering(pid: int) -> list[str]:
     return ["nsenter", "--target", str(pid), "--net", "--"]
 
 
-def ours(place: Path, load: Path, held: ExitStack) -> dict[str, Path_]:
+def ours(place: Path, load: Path, outside: list[str], held: ExitStack) -> dict[str, Path_]:
     """By pcompose.  The programs are in the containers' networks and nothing else of theirs: a
     control group of its own is scheduled otherwise, and it is not what is measured."""
     rows = [json.loads(text) for text in
@@ -99,10 +101,11 @@ def ours(place: Path, load: Path, held: ExitStack) -> dict[str, Path_]:
     names = ground.pcompose(place, "exec", "-T", "client", "getent", "hosts", "server").split()
     held.enter_context(running([*entering(pids["server"]), str(load), "serve", str(PORT)]))
     return {"pcompose, peer": (entering(pids["client"]), names[0], PORT),
-            "pcompose, published port": ([], OUTER, PUBLISHED)}  # fmt: skip
+            "pcompose, port from outside": (outside, OUTER, PUBLISHED),
+            "pcompose, port from the host": ([], OUTER, PUBLISHED)}  # fmt: skip
 
 
-def netavark(program: str, load: Path, held: ExitStack) -> dict[str, Path_]:
+def netavark(program: str, load: Path, outside: list[str], held: ExitStack) -> dict[str, Path_]:
     """By Podman's network program, set up as Podman does it."""
     pids = [held.enter_context(namespace([str(load), "serve", str(PORT)])),
             held.enter_context(namespace(["sleep", "infinity"]))]  # fmt: skip
@@ -111,7 +114,8 @@ def netavark(program: str, load: Path, held: ExitStack) -> dict[str, Path_]:
         subprocess.run([program, "setup", f"/proc/{pid}/ns/net"], input=json.dumps(config),
                        text=True, check=True, capture_output=True)  # fmt: skip
     return {"netavark, peer": (entering(pids[1]), "10.98.0.2", PORT),
-            "netavark, published port": ([], OUTER, NETAVARK_PUBLISHED)}  # fmt: skip
+            "netavark, port from outside": (outside, OUTER, NETAVARK_PUBLISHED),
+            "netavark, port from the host": ([], OUTER, NETAVARK_PUBLISHED)}  # fmt: skip
 
 
 def netavark_config(number: int, published: int) -> dict[str, object]:
@@ -149,7 +153,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
     lines = ["| path | " + " | ".join(f"{kind}, {unit}" for kind, unit in KINDS.items()) + " |",
              "|---|" + "---|" * len(KINDS)]  # fmt: skip
     for name, kinds in found.items():
-        like = found["bare, peer" if name.endswith("peer") else "bare, host"]
+        like = found[f"bare, {name.split()[-1]}"]
         cells = [f"{value:.0f} ({value / like[kind]:.0%})" for kind, value in kinds.items()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -172,10 +176,13 @@ def main() -> None:
     outer_address()
     with ground.stack(COMPOSE, programs=["netload"]) as place, ExitStack() as held:
         load = place / "netload"
-        paths = {**bare(load, held), **ours(place, load, held)}
+        pid = held.enter_context(namespace(["sleep", "infinity"]))
+        attached(pid, 2, bridge="wan0", subnet=OUTER.rpartition(".")[0])
+        outside = entering(pid)
+        paths = {**bare(load, outside, held), **ours(place, load, outside, held)}
         program = next(filter(None, map(shutil.which, NETAVARK)), None)
         if program:
-            paths |= netavark(program, load, held)
+            paths |= netavark(program, load, outside, held)
         print(table(measured(paths, load, rounds=options.rounds, seconds=options.seconds,
                              tell=lambda text: print(text, flush=True))))  # fmt: skip
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.sandbox import eventually
+
 if TYPE_CHECKING:
     from tests.e2e.sandbox import Stack
 
@@ -83,6 +85,29 @@ networks:
     front = resolved(stack, "b", f"a.{stack.name}_front")
     assert resolved(stack, "b", "portal") == front
     assert resolved(stack, "b", "fd77::66", "hosts") == {"fd77::66"}
+
+
+def test_the_options_of_the_driver_do_what_they_say(stack: Stack) -> None:
+    stack.write("""
+services:
+  a: {image: pcompose/host, command: "python3 -m http.server 80", ports: ["18990:80"]}
+  b: {image: pcompose/host, command: sleep infinity}
+networks:
+  default:
+    driver_opts:
+      com.docker.network.bridge.name: br-mine
+      com.docker.network.bridge.enable_icc: "false"
+      com.docker.network.bridge.host_binding_ipv4: 127.0.0.1
+      com.docker.network.container_iface_prefix: lan
+""")
+    stack("-p", stack.name, "up", "-d")
+    assert "br-mine" in stack.interfaces()
+    assert set(interfaces(stack, "a")) == {"lan0"}
+    assert stack("-p", stack.name, "port", "a", "80").stdout == "127.0.0.1:18990\n"
+    eventually(lambda: stack.fetch("http://127.0.0.1:18990"))
+    reach = "import socket; socket.create_connection(('a', 80), 0.5)"
+    refused = stack("exec", "-T", "b", "python3", "-c", reach, ok=False)
+    assert "Error" in refused.stderr
 
 
 def test_an_ipv6_network_without_subnets_gets_a_local_one_that_stays(stack: Stack) -> None:

@@ -52,6 +52,14 @@ threading.Thread(target=s.sendall, args=(b"x" * size,), daemon=True).start()
 while got < size: got += len(s.recv(65536))
 print(time.monotonic() - begin)
 """
+IN_PYTHON = """
+from orchestrator import api
+faults = api.Project().faults
+with faults.loss("web", percent=5) as fault:
+    print(fault)
+    print(len(faults.active()))
+print(len(faults.active()))
+"""
 COMPOSE = """
 services:
   web: &one
@@ -87,6 +95,7 @@ def test_a_partition_is_between_those_it_names_until_it_is_healed(running: Stack
     number = running("fault", "partition", "web", "db").stdout.strip()
     assert running("fault", "ls").stdout.splitlines()[1].split() == [
         number, "partition", "web", "db"]  # fmt: skip
+    assert f"fault {number}: partition web db" in running("ps", "--verbose").stdout
     assert echoes(running, "web", "db", patience=0.5) == []
     assert echoes(running, "web", "db", "6", patience=0.5) == []
     assert echoes(running, "db", "web", patience=0.5) == []
@@ -136,6 +145,8 @@ def test_down_heals_and_what_makes_no_sense_is_refused(running: Stack) -> None:
         assert done.returncode != 0
         assert told in done.stderr
     assert len(running("fault", "ls", "-q").stdout.split()) == 1
+    done = running.sandbox.run(["python3", "-c", IN_PYTHON], cwd=running.directory)
+    assert done.stdout == "loss web 5%\n2\n1\n", done.stderr
     running("down", "-t", "0")
     running("up", "-d")
     assert running("fault", "ls", "-q").stdout == ""

@@ -102,6 +102,20 @@ def test_the_outside_is_reached_under_the_hosts_address() -> None:
 
 
 @isolated
+def test_without_masquerade_the_outside_sees_the_container() -> None:
+    forwarding()
+    with world.outside() as far:
+        net = world.network("pc-a", 5, masquerade=False)
+        far.run(lambda: route_to_us())
+        with (
+            world.container(A, net.link(2)) as (a, _),
+            far.open_socket(world.listener) as server,
+        ):
+            assert a.run(lambda: world.dial(world.OUTSIDE))[0] == "172.20.5.2"
+            assert server.accept()[1][0] == "172.20.5.2"
+
+
+@isolated
 def test_the_outside_gets_in_only_where_it_was_asked() -> None:
     forwarding()
     with world.outside() as far:

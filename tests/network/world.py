@@ -59,11 +59,13 @@ class Net:
                          gateway6=f"fd00:{third}::1", **more)  # fmt: skip
 
 
-def network(name: str, third: int, *, internal: bool = False, dual: bool = False) -> Net:
+def network(
+    name: str, third: int, *, internal: bool = False, dual: bool = False, masquerade: bool = True
+) -> Net:
     subnet = IPv4Network(f"172.20.{third}.0/24")
     addresses = [(str(subnet[1]), str(subnet))]
     addresses += [(f"fd00:{third}::1", f"fd00:{third}::/64")] if dual else []
-    warning = bridge.create_bridge(name, addresses, internal=internal)
+    warning = bridge.create_bridge(name, addresses, internal=internal, masquerade=masquerade)
     return Net(bridge=name, subnet=subnet, warning=warning)
 
 

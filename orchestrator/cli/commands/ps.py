@@ -26,7 +26,7 @@ COMMAND = Command(
         switch("quiet", "q", "Ids only"),
         switch("services", "", "Names of services only"),
         many("status", "", "Only containers in this state", metavar="state"),
-        switch("verbose", "", "Also names that containers asked for in vain"),
+        switch("verbose", "", "Also names that containers asked for in vain, and faults"),
     ),
 )  # fmt: skip
 
@@ -41,7 +41,8 @@ def run(call: Invocation) -> int:
     else:
         lines = _shown(call, found)
     if call.args.has("verbose"):
-        lines = [*lines, *_missed(call, found)]
+        faults = [f"fault {fault.id}: {fault}" for fault in call.project.faults.active()]
+        lines = [*lines, *_missed(call, found), *faults]
     for line in lines:
         call.out.line(line)
     return 0
