@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import single
+from benchmarks import load, single
 from benchmarks.peers import Peer, compose_text, installed
 
 HERE = Path(__file__).resolve().parent
@@ -97,6 +97,7 @@ def collect(counts: tuple[int, ...], *, repeat: int, directory: Path) -> dict[st
             figures = measure(peer, count, repeat=repeat, directory=directory)
             results["peers"].setdefault(peer.name, {})[count] = figures
     results["single"] = single.figures(3 * repeat)
+    results["load"] = load.figures(repeat)
     return results
 
 
@@ -115,7 +116,7 @@ def table(results: dict[str, Any]) -> str:
                 f"{f['exec true'] * 1e3:8.0f}{f['run --rm true'] * 1e3:8.0f}{mib:7.1f}"
             )
     lines += [f"floor, {count} at once: {s * 1e3:.0f} ms" for count, s in results["floor"].items()]
-    return "\n".join([*lines, "", single.table(results["single"])])
+    return "\n".join([*lines, "", single.table(results["single"]), "", load.table(results["load"])])
 
 
 def main() -> None:

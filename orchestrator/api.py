@@ -100,10 +100,10 @@ class Project:
 
     def plan(self, policy: UpPolicy | None = None) -> Plan:
         """What `up` would do; touches nothing."""
-        from orchestrator.engine import reconcile
+        from orchestrator.engine import drafting
         from orchestrator.plan.policy import UpPolicy
 
-        return reconcile.draft(self._workspace, policy or UpPolicy()).plan
+        return drafting.draft(self._workspace, policy or UpPolicy()).plan
 
     def changed_volumes(self) -> list[str]:
         """Names of volumes that are another in the files than they were made; they stay as they

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.engine.resolve import ImageFacts
 from orchestrator.errors import ImageNotFoundError
 from orchestrator.image import host
 from orchestrator.image.store import Image, ImageStore
@@ -17,6 +16,7 @@ from orchestrator.plan.replicas import hook_key
 from orchestrator.state.layout import Layout
 
 if TYPE_CHECKING:
+    from orchestrator.engine.resolve import ImageFacts
     from orchestrator.spec.model import Project, Service
 
 _SHOWN = 8
@@ -135,6 +135,8 @@ def ids(images: Mapping[str, Image]) -> dict[str, str]:
 
 def facts(image: Image) -> ImageFacts:
     """What a container needs of an image."""
+    from orchestrator.engine.resolve import ImageFacts  # 10 ms that a plan does without
+
     return ImageFacts(config=image.config, layers=image.layers, host_usr=image.host_usr,
                       id=image.id)  # fmt: skip
 

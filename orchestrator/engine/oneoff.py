@@ -14,6 +14,7 @@ from orchestrator import events, names
 from orchestrator.engine import (
     allocate,
     building,
+    drafting,
     executable,
     images,
     interruption,
@@ -27,8 +28,9 @@ from orchestrator.engine import (
     submit,
     translate,
 )
+from orchestrator.engine.drafting import Draft
 from orchestrator.engine.endpoints import ports
-from orchestrator.engine.reconcile import Change, Draft
+from orchestrator.engine.reconcile import Change
 from orchestrator.engine.resolve import Identity, check
 from orchestrator.engine.session import KEPT, Signals
 from orchestrator.engine.workspace import Workspace
@@ -251,7 +253,7 @@ def _draft(
         raise UsageError(f"no such service: {name}",
                          hint="declared are: " + ", ".join(sorted(project.services)))  # fmt: skip
     selected = select(project, (name,), with_dependencies=options.with_dependencies)
-    project = reconcile.selected_of(project, selected)
+    project = drafting.selected_of(project, selected)
     chosen = oneoff_service(project.services[name], options)
     needed = tuple(project.services[name].depends_on) if options.with_dependencies else ()
     present = tuple(dependency for dependency in needed if dependency in project.services)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
-from orchestrator.engine import reconcile, submit, translate
+from orchestrator.engine import drafting, reconcile, submit, translate
 from orchestrator.engine.logs import LogEntry, Stream
 from orchestrator.engine.lookup import selected
 from orchestrator.engine.reconcile import Change
@@ -24,7 +24,7 @@ from orchestrator.plan.policy import DownPolicy, UpPolicy
 from orchestrator.supervisor import client, protocol
 
 if TYPE_CHECKING:
-    from orchestrator.engine.reconcile import Draft
+    from orchestrator.engine.drafting import Draft
     from orchestrator.state.records import ContainerRecord
 
 RETRY = 0.05
@@ -106,7 +106,7 @@ class Attached:
         change.__enter__()
         self._change = change
         reconcile.drop_volumes(change, self._policy)
-        made = reconcile.draft(self._workspace, self._policy, make_host=True)
+        made = drafting.draft(self._workspace, self._policy, make_host=True)
         self._choose(made)
         reconcile.grant(change, self._policy)
         jobs = reconcile.prepare(change, made)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from docs import reference
 from orchestrator import names
 from orchestrator.engine import allocate, buildfile, images, machine, material, translate
-from orchestrator.engine.reconcile import selected_of
+from orchestrator.engine.drafting import selected_of
 from orchestrator.errors import SpecError
 from orchestrator.image.config import ImageConfig
 from orchestrator.image.store import Image
