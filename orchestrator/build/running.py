@@ -227,8 +227,9 @@ class _Tail:
         self._rest = b""
 
     def __call__(self, data: bytes) -> None:
-        *whole, self._rest = (self._rest + data).split(b"\n")
+        *ended, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-4096:]
+        whole = [_last(line) for line in ended]
         if whole:
             self._lines.extend(whole)
             self._output(b"\n".join(whole))
@@ -236,5 +237,11 @@ class _Tail:
     def flush(self) -> None:
         """The line that did not end."""
         if self._rest:
-            self._lines.append(self._rest)
-            self._output(self._rest)
+            rest = _last(self._rest)
+            self._lines.append(rest)
+            self._output(rest)
+
+
+def _last(line: bytes) -> bytes:
+    """What a terminal would show of a line that was written over."""
+    return line.rstrip(b"\r").rpartition(b"\r")[2]

@@ -54,7 +54,7 @@ class Ground:
     def __post_init__(self) -> None:
         self.store = ImageStore(str(self.root / "store"))
         self.context = self.root / "context"
-        self.context.mkdir()
+        self.context.mkdir(exist_ok=True)
 
     def add_base(self) -> None:
         archive.import_rootfs(self.store, io.BytesIO(base_tar()), "base",
