@@ -12,6 +12,7 @@ help:
 	@echo "make test   every test, those of the kernel and of whole stacks included (root)"
 	@echo "make quick  the tests that need no root and no kernel objects"
 	@echo "make cycles  200 times up and down beside a running project: nothing may accumulate (root)"
+	@echo "make images builds and runs Dockerfiles like the official ones (root; Debian, PyPI, npm)"
 	@echo "make fuzz   the property tests with many more examples, then spoiled projects; takes long"
 	@echo "make lint   ruff and mypy --strict"
 	@echo "make docs   write docs/compose-reference.md anew from the code's tables"
@@ -43,6 +44,10 @@ quick: setup
 
 cycles: setup
 	@PCOMPOSE_TEST_CYCLES=200 $(BIN)/python -m pytest tests/e2e/test_cycles.py
+
+images: setup
+	@sh .ci/debian-packages
+	@PCOMPOSE_OFFICIAL=1 $(BIN)/python -m pytest -o faulthandler_timeout=900 tests/official
 
 fuzz: setup
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m 'not kernel and not e2e'

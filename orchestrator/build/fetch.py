@@ -1,4 +1,4 @@
-"""What ADD brings from elsewhere: files over HTTP, and git repositories.
+"""What ADD and contexts bring from elsewhere: files over HTTP, and git repositories.
 
 Fetched into a directory of the store's scratch space; the digest of what came decides on the cache.
 Only http, https, ssh and git are spoken: a Dockerfile must not reach local files this way.
@@ -15,6 +15,7 @@ from hashlib import sha256
 
 from orchestrator.build.fault import Place, fault
 from orchestrator.build.tree import Tree
+from orchestrator.errors import BuildError
 from orchestrator.image.store import ImageStore
 
 _TIMEOUT = 60.0
@@ -45,13 +46,18 @@ class Fetched:
     store: ImageStore
     checksum: str = ""
     keep_git_dir: bool = False
+    keyword: str = "ADD"
+    """Who asked for it; errors begin with that."""
     _directory: str = ""
     _content: str = ""
+
+    def _fault(self, message: str, *, hint: str | None = None) -> BuildError:
+        return fault(self.place, f"{self.keyword}: {message}", hint=hint)
 
     def check_name(self) -> None:
         """BuildError where a target that is a directory would not know what to call the file."""
         if not is_git(self.url) and self._stored_name() == "file":
-            raise fault(self.place, f"ADD: {self.url} has no file name",
+            raise self._fault(f"{self.url} has no file name",
                         hint="name the file in the destination")
 
     def _stored_name(self) -> str:
@@ -74,7 +80,7 @@ class Fetched:
         """What counts for the cache."""
         if self.checksum:
             if not _CHECKSUM.fullmatch(self.checksum) and not is_git(self.url):
-                raise fault(self.place, f"ADD: `{self.checksum}` is no checksum",
+                raise self._fault(f"`{self.checksum}` is no checksum",
                             hint="sha256: and 64 hexadecimal digits")
             return {self.url: self.checksum}
         if is_git(self.url):
@@ -85,12 +91,16 @@ class Fetched:
     @contextmanager
     def open(self) -> Iterator[Tree]:
         """The file, or the repository's files, as a tree."""
-        self._fetch()
-        root = os.open(f"{self._directory}/content", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = os.open(self.directory(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield Tree(root, name=self.url, keeps_owners=False)
         finally:
             os.close(root)
+
+    def directory(self) -> str:
+        """Where the file, or the repository's files, lie until `close`."""
+        self._fetch()
+        return f"{self._directory}/content"
 
     def _fetch(self) -> None:
         if self._directory:
@@ -118,10 +128,10 @@ class Fetched:
                     file.write(data)
                 modified = answer.headers.get("Last-Modified", "")
         except (OSError, ValueError, HTTPException) as exc:
-            raise fault(self.place, f"ADD: cannot fetch {self.url}: {exc}") from exc
+            raise self._fault(f"cannot fetch {self.url}: {exc}") from exc
         self._content = f"sha256:{hashed.hexdigest()}"
         if self.checksum and self._content != self.checksum:
-            raise fault(self.place, f"ADD: {self.url} is not what was expected: it is "
+            raise self._fault(f"{self.url} is not what was expected: it is "
                         f"{self._content}, not {self.checksum}")
         os.chmod(name, 0o600)
         os.utime(name, (0, _time(modified)))
@@ -136,7 +146,7 @@ class Fetched:
             return found[0]
         if re.fullmatch(r"[0-9a-f]{40,64}", revision):
             return revision
-        raise fault(self.place, f"ADD: {address} has no `{revision}`")
+        raise self._fault(f"{address} has no `{revision}`")
 
     def _parts(self) -> tuple[str, str, str]:
         """(address, revision, directory inside)."""
@@ -144,7 +154,7 @@ class Fetched:
         revision, _, inside = fragment.partition(":")
         if not _GIT.fullmatch(address) or not _REVISION.fullmatch(revision) or (
                 revision.startswith("-")):
-            raise fault(self.place, f"ADD: `{self.url}` is no address of a repository")
+            raise self._fault(f"`{self.url}` is no address of a repository")
         return address, revision, inside.strip("/")
 
     def _clone(self) -> None:
@@ -155,14 +165,14 @@ class Fetched:
         self._git("-C", work, "checkout", "--quiet", "FETCH_HEAD")
         commit = self._git("-C", work, "rev-parse", "HEAD").strip()
         if self.checksum and not commit.startswith(self.checksum):
-            raise fault(self.place, f"ADD: {self.url} is at {commit}, not {self.checksum}")
+            raise self._fault(f"{self.url} is at {commit}, not {self.checksum}")
         if not self.keep_git_dir:
             import shutil
 
             shutil.rmtree(f"{work}/.git")
         chosen = os.path.realpath(f"{work}/{inside}")
         if not os.path.isdir(chosen) or not f"{chosen}/".startswith(os.path.realpath(work) + "/"):
-            raise fault(self.place, f"ADD: {address} has no directory `{inside}`")
+            raise self._fault(f"{address} has no directory `{inside}`")
         os.rmdir(f"{self._directory}/content")
         os.rename(chosen, f"{self._directory}/content")
 
@@ -175,10 +185,10 @@ class Fetched:
             done = subprocess.run(["git", *words], capture_output=True, text=True, check=False,
                                   env=environment, stdin=subprocess.DEVNULL)
         except FileNotFoundError:
-            raise fault(self.place, "ADD: git is not installed on this machine") from None
+            raise self._fault("git is not installed on this machine") from None
         if done.returncode:
             said = done.stderr.strip().splitlines()
-            raise fault(self.place, f"ADD: git {words[0]} of {self.url} failed: "
+            raise self._fault(f"git {words[0]} of {self.url} failed: "
                         + (said[-1] if said else f"exit code {done.returncode}"))
         return done.stdout
 

@@ -148,7 +148,7 @@ class Origins:
     def remember(self) -> None:
         """Keep the digests of files that were read, for the next build."""
         for path, contents in self._contents.items():
-            if contents.changed:
+            if contents.changed and not path.startswith(f"{self._drivers.store.root}/"):
                 self._records.remember(_memo(path), {"files": contents.fresh})
 
 

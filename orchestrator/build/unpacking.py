@@ -35,6 +35,23 @@ def unpacked(store: ImageStore, tree: Tree, path: str) -> Iterator[Tree | None]:
             store.discard(directory)
 
 
+def extracted(store: ImageStore, path: str) -> str | None:
+    """A scratch directory with the files of the archive; None where the file is none."""
+    with open(path, "rb", buffering=0) as file:
+        if not _is_archive(file.fileno(), path):
+            return None
+        directory = store.scratch()
+        try:
+            file.seek(0)
+            os.chmod(directory, 0o755)
+            with compression.opened(file, what="the archive") as plain:
+                layers.unpack(plain, directory)
+        except BaseException:
+            store.discard(directory)
+            raise
+        return directory
+
+
 def _is_archive(fd: int, path: str) -> bool:
     """Whether it begins as a tar does, once it is uncompressed."""
     with open(os.dup(fd), "rb", buffering=0) as file:

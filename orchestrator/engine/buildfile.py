@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator import names
-from orchestrator.build import cache
+from orchestrator.build import cache, remote
 from orchestrator.build.fault import near
 from orchestrator.build.request import BuildRequest
 from orchestrator.engine.places import spot
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from orchestrator.spec.model import Project, Service
 
 DOCKERFILE = "Dockerfile"
-_REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _IMAGE = "docker-image://"
 SERVICE = "service:"
 _LARGEST = 4 << 20
@@ -52,6 +51,8 @@ class Surroundings:
     cwd: str
     secrets: Mapping[str, str]
     """Top-level key -> file."""
+    fetch: Callable[[str], str]
+    """A context from elsewhere -> the directory it was fetched into."""
 
 
 def request(service: Service, around: Surroundings) -> BuildRequest:
@@ -66,8 +67,8 @@ def request(service: Service, around: Surroundings) -> BuildRequest:
     return BuildRequest(
         name=service.image, dockerfile=text, file=file, context=context, ignore=ignore,
         ignore_file=ignore_file, contexts=_named_contexts(service, build, around),
-        slot=cache.digest([context, file, build.target]), args={**build.args, **options.args},
-        own_args=tuple(build.args),
+        slot=cache.digest([build.context or context, file, build.target]),
+        args={**build.args, **options.args}, own_args=tuple(build.args),
         target=build.target or "", labels=_labels(service, build, around.project),
         platform=_platform(service, build, around), no_cache=build.no_cache or options.no_cache,
         no_cache_filter=build.no_cache_filter, network=_network(service, build, around),
@@ -97,13 +98,19 @@ def _shown(path: str, cwd: str) -> str:
 
 def _context(service: Service, build: Build, around: Surroundings) -> str:
     path = build.context or around.project.working_dir
-    if path.startswith(_REMOTE):
-        raise _fault(service, around, "context", f"cannot fetch {path}: a context is a directory",
-                     hint="clone it, and give the directory")
+    if remote.is_remote(path):
+        return _fetched(service, around, "context", path)
     if not os.path.isdir(path):
         problem = "is no directory" if os.path.exists(path) else "does not exist"
         raise _fault(service, around, "context", f"{_shown(path, around.cwd)} {problem}")
     return path
+
+
+def _fetched(service: Service, around: Surroundings, key: str, address: str) -> str:
+    try:
+        return around.fetch(address)
+    except BuildError as exc:
+        raise _fault(service, around, key, exc.message, hint=exc.hint) from exc
 
 
 def _dockerfile(
@@ -117,6 +124,8 @@ def _dockerfile(
         lower = os.path.join(context, DOCKERFILE.lower())
         path = lower if os.path.exists(lower) else path
     shown = _shown(path, around.cwd)
+    if remote.is_remote(build.context or ""):
+        shown = f"{build.context}/{os.path.relpath(path, context)}"
     text = _read(path)
     if text is None:
         directory, name = os.path.split(path)
@@ -161,9 +170,11 @@ def _named_contexts(service: Service, build: Build, around: Surroundings) -> dic
     for name, value in build.additional_contexts.items():
         if value.startswith((SERVICE, _IMAGE)):
             continue
-        if value.startswith(("oci-layout://", *_REMOTE)):
+        if remote.is_remote(value):
+            directories[name] = _fetched(service, around, "additional_contexts", value)
+        elif value.startswith("oci-layout://"):
             raise _fault(service, around, "additional_contexts", f"{name}: cannot use {value}",
-                         hint="a directory, service:NAME or docker-image://NAME")
+                         hint="load it with `pcompose load -i`, and name it docker-image://NAME")
         elif not os.path.isdir(value):
             raise _fault(service, around, "additional_contexts",
                          f"{name}: {_shown(value, around.cwd)} is no directory")

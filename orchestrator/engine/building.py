@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
@@ -155,15 +155,28 @@ class _Builds:
 
     def run(self, order: dict[str, list[str]]) -> dict[str, Image]:
         """Build them all; the first failure is raised once everything has stopped."""
-        with self._secret_files(order):
-            requests = self._requests(order)
+        with self._secret_files(order), self._store.adding(), self._fetched() as fetch:
+            requests = self._requests(order, fetch)
             if self._options.check_only:
                 return {}
-            with _Runner() as runner, self._store.adding():
+            with _Runner() as runner:
                 self._run_all(order, requests, runner)
         return self._result()
 
-    def _requests(self, order: Iterable[str]) -> dict[str, BuildRequest]:
+    @contextmanager
+    def _fetched(self) -> Iterator[Callable[[str], str]]:
+        """Brings contexts from elsewhere, which are there until the builds are over."""
+        from orchestrator.build.remote import Remotes
+
+        remotes = Remotes(store=self._store)
+        try:
+            yield remotes.directory
+        finally:
+            remotes.close()
+
+    def _requests(
+        self, order: Iterable[str], fetch: Callable[[str], str]
+    ) -> dict[str, BuildRequest]:
         """What each build is asked for; everything that is wrong with files is found here, before
         anything is built."""
         from orchestrator.build import parse
@@ -171,7 +184,7 @@ class _Builds:
 
         around = buildfile.Surroundings(
             project=self._project, options=self._options, secrets=self._secrets,
-            cwd=self._workspace.load_options.cwd,
+            cwd=self._workspace.load_options.cwd, fetch=fetch,
         )  # fmt: skip
         problems: list[tuple[str, str, str | None]] = []
         found = {}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.build.ground import base_tar
 from tests.e2e.sandbox import Stack
+from tests.image.archives import layer
 
 pytestmark = pytest.mark.e2e
 
@@ -152,3 +155,27 @@ def test_a_container_on_the_machine_becomes_an_image_too(stack: Stack) -> None:
     stack("down", "-t", "0")
     stack.write("services: {a: {image: 'changed:1', command: cat /usr/local/bin/mine /etc/yours}}")
     assert stack("run", "--rm", "-T", "a").stdout == "mine\nyours\n"
+
+
+def test_a_context_may_come_from_elsewhere(built: Stack) -> None:
+    served = built.directory / "served"
+    served.mkdir()
+    (served / "app.tar").write_bytes(layer(
+        ("Dockerfile", b"FROM base\nCOPY words /\nCMD cat /words\n"), ("words", b"from afar\n")))
+    server = subprocess.Popen(
+        built.sandbox.inside([sys.executable, "-u", "-m", "http.server", "-b", "127.0.0.1", "-d",
+                              str(served), "8000"]),
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+    assert server.stdout is not None
+    try:
+        assert "Serving" in server.stdout.readline()
+        built.write("services: {web: {build: 'http://127.0.0.1:8000/app.tar'}}")
+        built("build")
+        assert built("run", "--rm", "-T", "web").stdout == "from afar\n"
+        assert built("build").stderr.count("DONE") == 0
+        built.write("services:\n  web:\n    build:\n      context: http://127.0.0.1:8000/none\n")
+        assert "compose.yaml:4:7: services.web.build.context: fetching: cannot fetch" in (
+            built("build", ok=False).stderr)
+    finally:
+        server.terminate()
+        server.communicate()

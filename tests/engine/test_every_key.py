@@ -137,7 +137,7 @@ class Maker:
     def _builds(self, project: Any) -> str:
         around = buildfile.Surroundings(
             project=project, options=buildfile.BuildOptions(), cwd=str(self._directory),
-            secrets={"x": "/x", "y": "/y"},
+            secrets={"x": "/x", "y": "/y"}, fetch=str,
         )  # fmt: skip
         return "".join(str(buildfile.request(service, around))
                        for service in project.services.values() if service.build)  # fmt: skip

@@ -1,0 +1,145 @@
+"""Contexts from elsewhere: repositories and archives of servers on the loopback interface."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from orchestrator.build.remote import Remotes, is_remote
+from orchestrator.errors import BuildError
+from orchestrator.image.store import ImageStore
+from tests.image.archives import layer
+
+pytestmark = pytest.mark.kernel
+FILES = layer(("Dockerfile", b"FROM scratch\nCOPY x /\n"), ("x", b"content"))
+
+
+@pytest.fixture
+def remotes(tmp_path: Path) -> Iterator[Remotes]:
+    store = ImageStore(str(tmp_path / "images"))
+    with store.adding():
+        made = Remotes(store=store)
+        yield made
+        made.close()
+        assert os.listdir(f"{store.root}/tmp") == []
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A directory, and its address over HTTP."""
+    directory = tmp_path / "served"
+    directory.mkdir()
+    handler = partial(_Quiet, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield directory, f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+        thread.join()
+
+
+def test_an_archive_is_a_context(remotes: Remotes, server: tuple[Path, str]) -> None:
+    directory, address = server
+    (directory / "app.tar.gz").write_bytes(FILES)
+    found = Path(remotes.directory(f"{address}/app.tar.gz"))
+    assert (found / "x").read_text() == "content"
+    assert remotes.directory(f"{address}/app.tar.gz") == str(found), "it is fetched once"
+
+
+def test_another_file_is_a_dockerfile(remotes: Remotes, server: tuple[Path, str]) -> None:
+    directory, address = server
+    (directory / "web.docker").write_text("FROM scratch\n")
+    found = Path(remotes.directory(f"{address}/web.docker"))
+    assert [(p.name, p.read_text()) for p in found.iterdir()] == [("Dockerfile", "FROM scratch\n")]
+
+
+def test_what_is_not_there_is_told(remotes: Remotes, server: tuple[Path, str]) -> None:
+    with pytest.raises(BuildError, match=r"cannot fetch http://127.*/none: HTTP Error 404"):
+        remotes.directory(f"{server[1]}/none")
+    (server[0] / "bad.tar").write_bytes(FILES[:700])
+    with pytest.raises(BuildError, match=r"bad.tar: .*early"):
+        remotes.directory(f"{server[1]}/bad.tar")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[str]:
+    """The address of a repository with two branches."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    work = tmp_path / "repositories" / "app"
+    work.mkdir(parents=True)
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    for name in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{name}_NAME": "a", f"GIT_{name}_EMAIL": "a@b"}
+    git = partial(subprocess.run, cwd=work, check=True, capture_output=True, env=environment)
+    git(["git", "init", "-q", "-b", "main"])
+    for branch, text in (("main", "of main"), ("other", "of other")):
+        if branch != "main":
+            git(["git", "checkout", "-q", "-b", branch])
+        (work / "web").mkdir(exist_ok=True)
+        (work / "web" / "Dockerfile").write_text(f"# {text}\nFROM scratch\n")
+        git(["git", "add", "."])
+        git(["git", "commit", "-q", "-m", branch])
+    git(["git", "checkout", "-q", "main"])
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    daemon = subprocess.Popen(
+        ["git", "daemon", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}", "--export-all",
+         f"--base-path={tmp_path}/repositories"], stderr=subprocess.PIPE, env=environment,
+        start_new_session=True)  # fmt: skip
+    _until_it_listens(daemon, port)
+    yield f"git://127.0.0.1:{port}/app"
+    os.killpg(daemon.pid, 15)  # git is the parent of the daemon
+    daemon.communicate()
+
+
+def _until_it_listens(daemon: subprocess.Popen[bytes], port: int) -> None:
+    for _ in range(500):
+        with socket.socket() as asking:
+            if asking.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert daemon.poll() is None
+        threading.Event().wait(0.02)
+    raise AssertionError("git daemon does not listen")
+
+
+@pytest.mark.parametrize(
+    ("fragment", "file", "text"),
+    [("", "web/Dockerfile", "of main"), ("#other", "web/Dockerfile", "of other"),
+     ("#other:web", "Dockerfile", "of other"), ("#:web", "Dockerfile", "of main")],
+)  # fmt: skip
+def test_a_repository_is_a_context(
+    remotes: Remotes, repository: str, fragment: str, file: str, text: str
+) -> None:
+    found = Path(remotes.directory(repository + fragment))
+    assert text in (found / file).read_text()
+    assert not (found / ".git").exists()
+
+
+@pytest.mark.parametrize("fragment", ["#nothing", "#main:../..", "#main:none", "#--upload-pack=x"])
+def test_what_a_repository_has_not_is_told(
+    remotes: Remotes, repository: str, fragment: str
+) -> None:
+    with pytest.raises(BuildError):
+        remotes.directory(repository + fragment)
+
+
+def test_what_is_remote_is_known_by_its_beginning() -> None:
+    remote = ["https://a/b.git#c", "github.com/a/b", "git@a:b", "http://a/b.tar", "ssh://a/b"]
+    assert [is_remote(text) for text in remote] == [True] * len(remote)
+    assert not any(map(is_remote, ["/a", "./github.com", "file:///a"]))
