@@ -146,17 +146,18 @@ class Project:
 
     def build(
         self, services: Sequence[str] = (), *, args: Mapping[str, str] | None = None,
-        no_cache: bool = False, ssh: Mapping[str, str | None] | None = None,
-        explain: bool = False, check_only: bool = False, with_dependencies: bool = False,
-        sink: Sink = ignore,
+        no_cache: bool = False, pull: bool = False, push: bool = False,
+        ssh: Mapping[str, str | None] | None = None, explain: bool = False,
+        check_only: bool = False, with_dependencies: bool = False, sink: Sink = ignore,
     ) -> dict[str, str]:  # fmt: skip
         """Build the services that have a `build`, or those named; service -> image id.  `args` go
         before those of the files; `check_only` reads the Dockerfiles and builds nothing."""
         from orchestrator.engine import building
         from orchestrator.engine.buildfile import BuildOptions
 
-        options = BuildOptions(args=args or {}, no_cache=no_cache, ssh=ssh or {}, explain=explain,
-                               check_only=check_only, environ=self._workspace.choice.environ)
+        options = BuildOptions(
+            args=args or {}, no_cache=no_cache, pull=pull, push=push, ssh=ssh or {},
+            explain=explain, check_only=check_only, environ=self._workspace.choice.environ)
         built = building.build(self._workspace, services, options, sink=sink,
                                with_dependencies=with_dependencies)  # fmt: skip
         return {name: image.id for name, image in built.items()}

@@ -37,6 +37,10 @@ class BuildOptions:
     no_cache: bool = False
     ssh: Mapping[str, str | None] = field(default_factory=dict)
     explain: bool = False
+    pull: bool = False
+    """Ask the registries for newer base images."""
+    push: bool = False
+    """Push what was built."""
     check_only: bool = False
     """Read the Dockerfiles and build nothing."""
     environ: Mapping[str, str] = field(default_factory=dict)

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.engine import interruption
+from orchestrator.engine.bases import Bases
 from orchestrator.engine.places import spot
-from orchestrator.errors import BuildError, ImageNotFoundError, SpecError, UsageError
+from orchestrator.errors import BuildError, SpecError, UsageError
 from orchestrator.events import Event, Progress, Sink, Status
 from orchestrator.image.store import ImageStore
 from orchestrator.spec.select import select
@@ -92,7 +94,12 @@ def _build(
     sink: Sink,
 ) -> dict[str, Image]:
     order = _order(project, chosen)
-    return _Builds(workspace, project, options, sink=sink).run(order)
+    built = _Builds(workspace, project, options, sink=sink).run(order)
+    if options.push and chosen:
+        from orchestrator.engine import pushing
+
+        pushing.push(workspace, chosen, sink=sink)
+    return built
 
 
 def _order(project: Project, chosen: Iterable[str]) -> dict[str, list[str]]:
@@ -146,6 +153,7 @@ class _Builds:
         self._store = ImageStore(workspace.layout.images())
         self._sink_lock = threading.Lock()
         self._told = sink
+        self._bases = Bases(workspace, self._store, sink=self._sink)
         self._outcomes: dict[str, _Outcome] = {}
         self._secrets: dict[str, str] = {}
 
@@ -235,12 +243,9 @@ class _Builds:
 
         steps = max(MOST_STEPS, os.cpu_count() or 1)
         return Drivers(
-            store=self._store, find_image=self._find, run=runner,
+            store=self._store, find_image=self._bases.find, run=runner,
             sink=self._sink, gate=threading.BoundedSemaphore(steps), cancel=cancel,
         )  # fmt: skip
-
-    def _find(self, reference: str) -> Image:
-        return find_base(self._store, reference)
 
     def _one(
         self, request: BuildRequest, name: str, needs: Sequence[str], drivers: Drivers
@@ -263,7 +268,10 @@ class _Builds:
         from orchestrator.engine import buildfile
 
         assert service.build is not None
-        known = {name: self._find(reference)
+        find = partial(self._bases.find, platform=request.platform,
+                       fresh=service.build.pull or self._options.pull)
+        drivers = replace(drivers, find_image=find)
+        known = {name: find(reference)
                  for name, reference in buildfile.image_contexts(service.build).items()}
         built = buildfile.image_contexts(service.build, prefix=buildfile.SERVICE)
         for name, other in built.items():
@@ -341,21 +349,3 @@ class _Runner:
             if self._real is None:
                 self._real = BuildRunner()
         return self._real(request, output=output, cancel=cancel)
-
-
-def find_base(store: ImageStore, reference: str) -> Image:
-    """The image that a build begins with.  ImageNotFoundError says what there is."""
-    from difflib import get_close_matches
-
-    from orchestrator.image import host
-
-    if host.is_host(reference):
-        return host.host_image(store)
-    found = store.resolve(reference)
-    if found is not None:
-        return found
-    there = sorted({name for image in store.images() for name in image.references})
-    close = get_close_matches(reference, there, n=1)
-    hint = f"did you mean {close[0]}?" if close else (
-        "load or import it first; there is no registry client yet")
-    raise ImageNotFoundError(f"no such image: {reference}", hint=hint)

@@ -35,7 +35,7 @@ _BUILD: Keys = {
     **dict.fromkeys(
         ("context", "dockerfile", "dockerfile_inline", "args", "labels", "target", "tags",
          "platforms", "additional_contexts", "ssh", "no_cache", "no_cache_filter", "network",
-         "extra_hosts", "shm_size", "ulimits", "privileged", "entitlements"), _TEXT),
+         "extra_hosts", "pull", "shm_size", "ulimits", "privileged", "entitlements"), _TEXT),
     "secrets": {"*": dict.fromkeys(("source", "target"))},
     "isolation": frozenset({"default"}), "provenance": frozenset({"false"}),
     "sbom": frozenset({"false"}),
@@ -137,7 +137,6 @@ REFUSED: dict[str, str] = {
     "services.*.use_api_socket": "there is no engine whose socket could be given",
     "services.*.runtime": "there is one runtime here, our own",
     "services.*.build.cache_to": "the cache is the image store's own; nothing is exported",
-    "services.*.build.pull": "there is no registry client yet",
     **{f"secrets.*.{key}": _STORE for key in ("driver", "driver_opts", "template_driver")},
     "configs.*.template_driver": _STORE,
     **{f"models.*.{key}": _LATER for key in ("name", "model", "context_size", "runtime_flags")},

@@ -26,7 +26,7 @@ COMMAND_GAPS = {
 GAPS = {
     ("up", "menu"): "there are no keys to press, on purpose",
     **{("build", flag): "refused by build, with its reason" for flag in (
-        "builder", "memory", "progress", "provenance", "pull", "push", "sbom")},
+        "builder", "memory", "progress")},
 }  # fmt: skip
 """(command, flag) -> why it does not work; the command is empty for flags before it."""
 

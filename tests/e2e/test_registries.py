@@ -229,6 +229,27 @@ def test_what_is_pushed_is_the_same_for_skopeo_and_comes_back_with_its_digests(
     assert server.digest("app:1") == before
 
 
+def test_a_build_pulls_its_base_and_newer_ones_when_told_to_and_pushes(
+    stack: Stack, server: Server, tmp_path: Path
+) -> None:
+    server.copy(f"oci:{layout(tmp_path / 'one')}:1", f"docker://{HOST}/base:1")
+    stack.write(f"FROM {HOST}/base:1\nCOPY compose.yaml /etc/marker\n", "Dockerfile")
+    stack.write(BUILT)
+    assert f"Image {HOST}/base:1 Pulled" in stack("build").stderr
+    first = stack("build", "-q").stdout
+    server.copy(f"oci:{layout(tmp_path / 'two', layers=2)}:1", f"docker://{HOST}/base:1")
+    assert "Pull" not in stack("build").stderr
+    assert stack("build", "-q").stdout == first
+    done = stack("build", "--pull", "--push")
+    assert f"Image {HOST}/base:1 Pulled" in done.stderr
+    assert stack("build", "-q").stdout != first
+    assert server.digest("app:1") == server.digest("copy:2")
+    stack.write(f"FROM {HOST}/bose:1\n", "Dockerfile")
+    failed = stack("build", ok=False).stderr
+    assert f"Dockerfile:1:1: no such image: {HOST}/bose:1" in failed
+    assert f"did you mean {HOST}/base:1?" in failed
+
+
 def test_docker_s_own_formats_are_pulled_and_pushed_as_they_are(
     stack: Stack, server: Server, tmp_path: Path
 ) -> None:

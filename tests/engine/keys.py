@@ -275,6 +275,7 @@ ELSEWHERE = {
     "services.*.pull_policy": "decides whether an image is built: tests/e2e/test_builds.py",
     "services.*.platform": "is compared with the image's: tests/engine/test_cdi.py and "
                            "engine.platforms",
+    "services.*.build.pull": "asks a registry: tests/e2e/test_registries.py",
     "services.*.build.ssh": "needs an agent: tests/build and engine.buildfile",
     "services.*.build.tags": "names the image once it is made: tests/e2e/test_builds.py",
     **{f"services.*.{key}": "needs a device of CDI: tests/engine/test_cdi.py" for key in (

@@ -31,11 +31,11 @@ COMMAND = Command(
         switch("print", "", "Print what would be built, as JSON for docker buildx bake"),
         lacking("progress", "", "it stands before the command: pcompose --progress plain build",
                 kind="str"),
-        lacking("provenance", "", "attestations are not made", kind="str"),
-        lacking("pull", "", "there is no registry client yet; load or import images"),
-        lacking("push", "", "there is no registry client yet; load or import images"),
+        option("provenance", "", "Attestations are not made: false", metavar="false"),
+        switch("pull", "", "Ask the registries for newer base images"),
+        switch("push", "", "Push what was built"),
         switch("quiet", "q", "No progress; print the ids of the images"),
-        lacking("sbom", "", "attestations are not made", kind="str"),
+        option("sbom", "", "Attestations are not made: false", metavar="false"),
         option("ssh", "", "Agent for RUN --mount=type=ssh: default, or id=socket",
                metavar="default|id=socket"),
         switch("with-dependencies", "", "Also build what the services depend on"),
@@ -46,6 +46,9 @@ COMMAND = Command(
 def run(call: Invocation) -> int:
     """Build; with --quiet print the ids."""
     args = call.args
+    for name in ("provenance", "sbom"):
+        if (args.text(name) or "false").lower() not in ("false", "0"):
+            raise UsageError(f"--{name}: attestations are not made", hint=f"--{name}=false")
     if not args.has("print") and told(call, f"build {' '.join(args.operands) or 'all images'}"):
         return 0
     if args.has("print"):
@@ -56,7 +59,8 @@ def run(call: Invocation) -> int:
     try:
         built = call.project.build(
             args.operands, args=build_arguments(args.all("build-arg")),
-            no_cache=args.has("no-cache"), ssh=_agents(args), explain=args.has("explain"),
+            no_cache=args.has("no-cache"), pull=args.has("pull"), push=args.has("push"),
+            ssh=_agents(args), explain=args.has("explain"),
             check_only=args.has("check"), with_dependencies=args.has("with-dependencies"),
             sink=without_build_output(renderer, everything=True) if is_quiet else renderer,
         )  # fmt: skip

@@ -1,0 +1,69 @@
+"""Where builds get the images they begin with: the store, and registries for what it has not."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ImageError, ImageNotFoundError
+from orchestrator.events import Sink
+from orchestrator.image import host
+from orchestrator.image import reference as references
+from orchestrator.image.store import ImageStore
+
+if TYPE_CHECKING:
+    from orchestrator.engine.workspace import Workspace
+    from orchestrator.image.store import Image
+
+
+class Bases:
+    """The base images of one command; each is asked for in a registry once at most."""
+
+    def __init__(self, workspace: Workspace, store: ImageStore, *, sink: Sink) -> None:
+        self._choice, self._store, self._sink = workspace.choice, store, sink
+        self._lock = threading.Lock()
+        self._pulled: set[tuple[str, str]] = set()
+
+    def find(self, reference: str, *, platform: str = "", fresh: bool = False) -> Image:
+        """The image, pulled where it is not here, or anyway if `fresh`.  ImageNotFoundError says
+        what there is, and why it could not be pulled."""
+        if host.is_host(reference):
+            return host.host_image(self._store)
+        found = self._store.resolve(reference)
+        if found is not None and not self._is_due(reference, platform, fresh=fresh):
+            return found
+        with self._lock:
+            if (reference, platform) not in self._pulled:
+                self._pull(reference, platform, known=found)
+                self._pulled.add((reference, platform))
+        found = self._store.resolve(reference)
+        assert found is not None, "it was just pulled, and nothing is removed meanwhile"
+        return found
+
+    def _is_due(self, reference: str, platform: str, *, fresh: bool) -> bool:
+        if not fresh or (reference, platform) in self._pulled:
+            return False
+        if references.image_id(reference) or references.parse(reference).digest:
+            return False  # what a digest stands for does not change
+        return bool(references.parse(reference).name)
+
+    def _pull(self, reference: str, platform: str, *, known: Image | None) -> None:
+        from orchestrator.engine import pulling
+
+        try:
+            pulling.pull_names(
+                self._choice.environ, self._store, [reference], platform=platform,
+                insecure=self._choice.insecure_registries, sink=self._sink)  # fmt: skip
+        except ImageError as exc:
+            if known is None:
+                raise self._not_found(reference, exc) from exc
+            raise
+
+    def _not_found(self, reference: str, exc: ImageError) -> ImageNotFoundError:
+        from difflib import get_close_matches
+
+        there = sorted({name for image in self._store.images() for name in image.references})
+        close = get_close_matches(reference, there, n=1)
+        hint = f"did you mean {close[0]}?" if close else exc.hint or (
+            "load, import or bootstrap it first, or name a registry that has it")
+        return ImageNotFoundError(f"no such image: {reference}: {exc.message}", hint=hint)
