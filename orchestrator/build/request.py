@@ -14,6 +14,7 @@ from orchestrator.errors import BuildError
 from orchestrator.events import Sink
 
 if TYPE_CHECKING:
+    from orchestrator.image.steps import Step
     from orchestrator.image.store import Image, ImageStore
     from orchestrator.runtime.spec import File, Mount
 
@@ -60,6 +61,8 @@ class BuildRequest:
     date: int | None = None
     """SOURCE_DATE_EPOCH."""
     explain: bool = False
+    inline_cache: bool = False
+    """The image says itself which steps it was made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,10 @@ class Drivers:
     """Limits how many steps are executed at a time."""
     cancel: threading.Event
     """Set when the build is given up."""
+    fetch_cache: Callable[[], bool] = lambda: False
+    """Called when a step is not in the cache; true: it may be now."""
+    used: dict[str, Step] = field(default_factory=dict)
+    """Filled by the build: the steps it was made of, by key."""
 
 
 class CancelledError(BuildError):

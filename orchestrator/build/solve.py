@@ -10,7 +10,7 @@ import os
 import threading
 from dataclasses import replace
 
-from orchestrator.build import cache, stages
+from orchestrator.build import cache, sharing, stages
 from orchestrator.build.fault import Place, fault
 from orchestrator.build.origins import Finished, Origins
 from orchestrator.build.parse import parse
@@ -173,12 +173,17 @@ class _Build:
     # ---- the result ----
 
     def _image(self, state: State) -> Image:
-        config = replace(state.config, labels={**state.config.labels, **self._request.labels})
+        labels = {**state.config.labels, **self._request.labels}
+        labels.pop(sharing.LABEL, None)  # of the base image
+        diff_ids = tuple(layer.diff_id for layer in state.layers)
+        if self._request.inline_cache:
+            labels[sharing.LABEL] = sharing.label(sharing.within(self._drivers.used, diff_ids))
+        config = replace(state.config, labels=labels)
         date = self._request.date
         file = ConfigFile(
             platform=self._platform, created=float(date) if date is not None else state.created,
             config=config, history=tuple(state.history), author=state.author,
-            diff_ids=tuple(layer.diff_id for layer in state.layers),
+            diff_ids=diff_ids,
         )  # fmt: skip
         data = configs.dump(file)
         known = self._drivers.store.resolve(digest.of_bytes(data))

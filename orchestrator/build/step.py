@@ -128,10 +128,13 @@ class Steps:
             ingredients = making.ingredients()
             key = ingredients.key()
             step = self._known(key) if self._use_cache else None
+            if step is None and self._use_cache and self._drivers.fetch_cache():
+                step = self._known(key)
             if step is not None:
                 self.tell(making.text, "Cached")
             else:
                 step = self._new(key, slot, ingredients, making)
+        self._drivers.used[key] = step
         self._add(state, step, making.text)
 
     def _known(self, key: str) -> Step | None:

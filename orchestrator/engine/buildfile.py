@@ -20,6 +20,7 @@ from orchestrator.engine.places import spot
 from orchestrator.errors import BuildError, SpecError
 
 if TYPE_CHECKING:
+    from orchestrator.engine.caching import Exchange
     from orchestrator.spec.build_model import Build
     from orchestrator.spec.model import Project, Service
 
@@ -82,6 +83,7 @@ def request(service: Service, around: Surroundings) -> BuildRequest:
         secrets={(g.target or g.source): around.secrets[g.source] for g in build.secrets
                  if g.source in around.secrets},
         ssh=_agents(service, build, around), date=_date(build, options), explain=options.explain,
+        inline_cache=any(e.kind == "inline" for e in exchanges(service, around, to=True)),
     )  # fmt: skip
 
 
@@ -195,6 +197,19 @@ def image_contexts(build: Build, *, prefix: str = _IMAGE) -> dict[str, str]:
 
 
 # ---- what keys mean ----
+
+
+def exchanges(service: Service, around: Surroundings, *, to: bool) -> list[Exchange]:
+    """Where the cache comes from, or goes to.  SpecError with the place of what is wrong."""
+    from orchestrator.engine import caching
+
+    assert service.build is not None
+    texts = service.build.cache_to if to else service.build.cache_from
+    try:
+        return [caching.parse(text, to=to, directory=around.project.working_dir) for text in texts]
+    except ValueError as exc:
+        key = "cache_to" if to else "cache_from"
+        raise _fault(service, around, key, str(exc)) from exc
 
 
 def _labels(service: Service, build: Build, project: Project) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.engine import interruption
 from orchestrator.engine.bases import Bases
+from orchestrator.engine.caching import CacheExchange
 from orchestrator.engine.places import spot
 from orchestrator.errors import BuildError, SpecError, UsageError
 from orchestrator.events import Event, Progress, Sink, Status
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.build.request import BuildRequest, Drivers, Output, RunRequest
     from orchestrator.engine.buildfile import BuildOptions
     from orchestrator.engine.buildrun import BuildRunner
+    from orchestrator.engine.caching import Exchange
     from orchestrator.engine.workspace import Workspace
     from orchestrator.image.store import Image
     from orchestrator.spec.model import Project, Service
@@ -153,6 +155,11 @@ class _Builds:
         self._store = ImageStore(workspace.layout.images())
         self._sink_lock = threading.Lock()
         self._told = sink
+        names = {name for s in project.services.values() if s.build is not None
+                 for name in (s.image, *s.build.tags)}
+        self._caches = CacheExchange(workspace, self._store, sink=self._sink,
+                                     names=frozenset(names))
+        self._exchanges: dict[str, tuple[list[Exchange], list[Exchange]]] = {}
         self._bases = Bases(workspace, self._store, sink=self._sink)
         self._outcomes: dict[str, _Outcome] = {}
         self._secrets: dict[str, str] = {}
@@ -169,6 +176,7 @@ class _Builds:
                 return {}
             with _Runner() as runner:
                 self._run_all(order, requests, runner)
+        self._caches.tidy()
         return self._result()
 
     @contextmanager
@@ -198,7 +206,10 @@ class _Builds:
         found = {}
         for name in order:
             try:
-                made = found[name] = buildfile.request(self._project.services[name], around)
+                service = self._project.services[name]
+                made = found[name] = buildfile.request(service, around)
+                self._exchanges[name] = (buildfile.exchanges(service, around, to=False),
+                                         buildfile.exchanges(service, around, to=True))
                 parse.parse(made.dockerfile, file=made.file)
             except SpecError as error:
                 problems += error.problems
@@ -270,7 +281,9 @@ class _Builds:
         assert service.build is not None
         find = partial(self._bases.find, platform=request.platform,
                        fresh=service.build.pull or self._options.pull)
-        drivers = replace(drivers, find_image=find)
+        sources, targets = self._exchanges[service.name]
+        drivers = replace(drivers, find_image=find, used={},
+                          fetch_cache=self._caches.fetcher(sources))
         known = {name: find(reference)
                  for name, reference in buildfile.image_contexts(service.build).items()}
         built = buildfile.image_contexts(service.build, prefix=buildfile.SERVICE)
@@ -290,6 +303,7 @@ class _Builds:
             if known_image is None or known_image.id != image.id:
                 self._store.tag(image.id, reference)
         self._tell(service, "Built", "Done")
+        self._caches.give(targets, drivers.used, image)
         return image
 
     def _tell(self, service: Service, text: str, status: Status) -> None:

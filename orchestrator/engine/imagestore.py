@@ -186,16 +186,23 @@ class Images:
 
     def save_to(self, names: Sequence[str], path: str) -> None:
         """The archive as a file, whole or not at all."""
-        temporary = f"{path}.{os.getpid()}.part"
-        try:
-            with open(temporary, "xb") as file:
-                self.save(names, file.write)
-            os.rename(temporary, path)
-        except OSError as exc:
-            raise ImageError(f"cannot write {path}: {exc.strerror}") from exc
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+        save_file(self._store, names, path)
+
+
+def save_file(store: ImageStore, names: Sequence[str], path: str) -> None:
+    """An archive of the images as a file, whole or not at all."""
+    from orchestrator.image import saving
+
+    temporary = f"{path}.{os.getpid()}.part"
+    try:
+        with open(temporary, "xb") as file:
+            saving.save(store, names, file.write)
+        os.rename(temporary, path)
+    except OSError as exc:
+        raise ImageError(f"cannot write {path}: {exc.strerror}") from exc
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def _is_name(image: Image, text: str) -> bool:

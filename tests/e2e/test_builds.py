@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -179,3 +180,34 @@ def test_a_context_may_come_from_elsewhere(built: Stack) -> None:
     finally:
         server.terminate()
         server.communicate()
+
+
+CACHED = """\
+services:
+  web:
+    build:
+      context: .
+      cache_from: ["type=local,src=taken"]
+      cache_to: ["type=local,dest=given,mode=max"]
+"""
+
+
+def test_what_was_built_is_given_to_another_machine(built: Stack) -> None:
+    built.write("FROM base AS one\nRUN echo one > /one\nFROM base\nCOPY --from=one /one /\n"
+                "WORKDIR /made\n", "Dockerfile")
+    built.write(CACHED)
+    first = built("build")
+    assert "cache_from" in first.stderr, "there is none yet"
+    assert first.stderr.count("DONE") == 3
+    id_ = built("build", "-q").stdout
+    (built.directory / "given").rename(built.directory / "taken")
+    shutil.rmtree(built.directory.parent / "data" / "images")
+    built("import", "base.tar", "base", "-c", "ENV PATH=/bin")
+    again = built("build", "--explain")
+    assert (again.stderr.count("DONE"), again.stderr.count("CACHED")) == (0, 3)
+    rows = json.loads(built("images", "-a", "--format", "json").stdout)
+    assert {row["Repository"] for row in rows} == {"base", f"{built.name}-web"}
+    built.write(CACHED.replace("type=local,src=taken", "type=gha"))
+    refused = built("build", ok=False).stderr
+    assert "compose.yaml:5:7: services.web.build.cache_from: `gha` is no kind of cache" in refused
+    assert id_

@@ -250,6 +250,28 @@ def test_a_build_pulls_its_base_and_newer_ones_when_told_to_and_pushes(
     assert f"did you mean {HOST}/base:1?" in failed
 
 
+@pytest.mark.parametrize(
+    ("to", "source"),
+    [("type=inline", f"{HOST}/app:1"), (f"type=registry,ref={HOST}/cache:1,mode=max",
+                                        f"type=registry,ref={HOST}/cache:1")],
+)  # fmt: skip
+def test_a_cache_comes_from_the_registry_of_another_machine(
+    stack: Stack, server: Server, to: str, source: str
+) -> None:
+    rootfs_tar(stack.directory / "root.tar")
+    stack.write("FROM scratch\nADD root.tar /\nRUN echo built > /etc/marker\n", "Dockerfile")
+    build = f"build: {{context: ., cache_to: ['{to}'], cache_from: ['{source}']}}"
+    stack.write(FILE.replace("}", f", {build}}}", 1))
+    assert stack("build", "--push").stderr.count("DONE") == 2
+    before = server.digest("app:1")
+    shutil.rmtree(stack.sandbox.directory / "data" / "images")
+    again = stack("build", "--push").stderr
+    assert (again.count("DONE"), again.count("CACHED")) == (0, 2)
+    assert server.digest("app:1") == before
+    assert stack("run", "--rm", "-T", "s").stdout == "built\n"
+    assert "cache" not in stack("images", "-a").stdout
+
+
 def test_docker_s_own_formats_are_pulled_and_pushed_as_they_are(
     stack: Stack, server: Server, tmp_path: Path
 ) -> None:

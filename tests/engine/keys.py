@@ -275,6 +275,8 @@ ELSEWHERE = {
     "services.*.pull_policy": "decides whether an image is built: tests/e2e/test_builds.py",
     "services.*.platform": "is compared with the image's: tests/engine/test_cdi.py and "
                            "engine.platforms",
+    "services.*.build.cache_from": "is used when a step is missed: tests/e2e/test_builds.py",
+    "services.*.build.cache_to": "is written after a build: tests/e2e/test_builds.py",
     "services.*.build.pull": "asks a registry: tests/e2e/test_registries.py",
     "services.*.build.ssh": "needs an agent: tests/build and engine.buildfile",
     "services.*.build.tags": "names the image once it is made: tests/e2e/test_builds.py",
