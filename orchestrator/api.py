@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from orchestrator.engine.upping import Attached
     from orchestrator.engine.usage import ProcessRow, Watch
     from orchestrator.engine.volumes import VolumeRow
-    from orchestrator.engine.watching import Watching
     from orchestrator.engine.workspace import Workspace
     from orchestrator.events import Sink, StateChanged
     from orchestrator.plan.plan import Plan
@@ -132,15 +131,6 @@ class Project:
         from orchestrator.engine.upping import Attached, Rules
 
         return Attached(self._workspace, policy, Rules(**rules), sink=sink)
-
-    def watch(
-        self, services: Sequence[str] = (), *, prune: bool = True, sink: Sink = ignore
-    ) -> Watching:
-        """A watch by `develop.watch`, a context manager: `run` serves it until `end`.  `prune`:
-        an image that a rebuild has replaced is removed."""
-        from orchestrator.engine.watching import Watching
-
-        return Watching(self._workspace, services, prune=prune, sink=sink)
 
     # ---- images ----
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from orchestrator.engine.capturing import Captured
     from orchestrator.engine.oneoff import RunOptions
+    from orchestrator.engine.picturing import Picture
     from orchestrator.engine.reaching import Address
+    from orchestrator.engine.timing import Analysis
+    from orchestrator.engine.watching import Watching
     from orchestrator.events import Sink
     from orchestrator.plan.policy import Terms
     from orchestrator.state.records import SnapshotRecord
@@ -154,6 +157,36 @@ class LiveProject(Project):
             conditions.append(readiness.Healthy())
         target = readiness.Target(service=service, index=index)
         readiness.await_ready(self._workspace, target, conditions, timeout=timeout)
+
+    # ---- while somebody works on it, or looks for a fault ----
+
+    def watch(
+        self, services: Sequence[str] = (), *, prune: bool = True, sink: Sink = ignore
+    ) -> Watching:
+        """A watch by `develop.watch`, a context manager: `run` serves it until `end`.  `prune`:
+        an image that a rebuild has replaced is removed."""
+        from orchestrator.engine.watching import Watching
+
+        return Watching(self._workspace, services, prune=prune, sink=sink)
+
+    def picture(self, services: Sequence[str] = (), *, sink: Sink = ignore) -> Picture:
+        """Services, networks and volumes as a graph, with their states."""
+        from orchestrator.engine import picturing
+
+        return picturing.picture(self._workspace, services, sink=sink)
+
+    def analysis(self) -> Analysis:
+        """Where the time of the last `up` went; UsageError where none is known."""
+        from orchestrator.engine import timing
+
+        return timing.read(self._workspace)
+
+    def report(self, path: str, *, sink: Sink = ignore) -> list[str]:
+        """Write an archive of all that helps to find a fault, without secrets; names in it."""
+        from orchestrator.engine import reporting
+
+        return reporting.write(self._workspace, path, sink=sink)
+
 
 
 def remove_stranded() -> list[str]:

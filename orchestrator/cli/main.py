@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.live import LiveProject
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "analyze": ("analyze", "Show where the time of the last up went"),
     "attach": ("attach", "Connect this terminal to the main process of a container"),
     "build": ("build", "Build the images of services that have a `build`"),
     "commit": ("commit", "Make an image of what a container has become"),
@@ -36,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Write the file system of a container as a tar"),
     "image": ("image", "Images of this machine, of whatever project"),
     "fork": ("fork", "Bring up more projects that begin with what a snapshot has"),
+    "graph": ("graph", "Draw services, networks and volumes, with their states"),
     "images": ("images", "List images of the project's containers, or all of the store"),
     "import": ("import_image", "Make an image of a root file system archive"),
     "kill": ("kill", "Send a signal to running containers"),
@@ -52,6 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ps": ("ps", "List containers"),
     "pull": ("pull", "Pull the images of services"),
     "push": ("push", "Push the images that services build"),
+    "report": ("report", "Bundle what is known of a stack for a bug report, without secrets"),
     "restart": ("restart", "Restart containers"),
     "rm": ("rm", "Remove stopped containers"),
     "run": ("run", "Run a one-off command in a new container of a service"),

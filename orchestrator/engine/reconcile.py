@@ -21,6 +21,7 @@ from orchestrator.engine import (
     platforms,
     preflight,
     submit,
+    timing,
     translate,
 )
 from orchestrator.engine.drafting import Draft, draft
@@ -88,11 +89,12 @@ class Change:
         if always or any(c.status.state in ("running", "restarting") for c in observed.containers):
             self.head.connect().close()
 
-    def execute(self, jobs: Sequence[protocol.Job], *, last: bool = False) -> None:
+    def execute(self, jobs: Sequence[protocol.Job], *, last: bool = False) -> timing.Times:
         """Send the jobs and wait until they are done; see `submit.run` for `last`."""
-        if jobs:
-            submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last,
-                       parallel=self.workspace.choice.parallel)  # fmt: skip
+        if not jobs:
+            return {}
+        return submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last,
+                          parallel=self.workspace.choice.parallel)  # fmt: skip
 
 
 def tidy(workspace: Workspace) -> None:
@@ -237,16 +239,21 @@ def up(
     workspace: Workspace, policy: UpPolicy, *, wait: bool, wait_timeout: float | None, sink: Sink
 ) -> Draft:
     """`up -d`: make it so and return the plan that was carried out."""
-    build = builder(workspace, policy, sink=sink)
+    clock = timing.Clock()
+    build = builder(workspace, policy, sink=clock.hearing(sink))
     with opening(workspace, command="up", sink=sink, before=build) as change:
+        clock.mark("Load")
         drop_volumes(change, policy)
         made = draft(workspace, policy, make_host=True)
         grant(change, policy)
         jobs = prepare(change, made)
         ready = waits(made, jobs, timeout=wait_timeout) if wait else []
         work = [*(limited(job, wait_timeout) for job in jobs.jobs), *ready]
-        change.execute(work)
-        if not work:
+        clock.mark("Plan")
+        times = change.execute(work)
+        if work:
+            timing.write(change.layout, made.project, clock, work, times, jobs.created.values())
+        else:
             change.keep(made.observed, always=policy.terms is not None)
     return made
 

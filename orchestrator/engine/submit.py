@@ -78,6 +78,8 @@ class Submission:
     ) -> None:  # fmt: skip
         self._client, self._sink, self._tty = connection, sink, tty
         self.is_done = False
+        self.times: dict[int, tuple[float, float]] = {}
+        """Of the jobs, once all is done: when each began and ended, seconds since the epoch."""
         extra = {} if stdio is None else {"stdio": stdio}
         extra |= {"parallel": parallel} if parallel > 0 else {}
         connection.request(
@@ -112,6 +114,7 @@ class Submission:
             self._tty(fds.pop())
         elif "result" in message:
             self.is_done = True
+            self.times = {n: (begin, end) for n, begin, end in message["result"].get("times", ())}
         for fd in fds:
             os.close(fd)
 
@@ -127,8 +130,8 @@ class Submission:
 def run(
     head: HeadStart, jobs: Sequence[protocol.Job], *, lock: int, sink: Sink,
     last: bool = False, parallel: int = 0,
-) -> None:  # fmt: skip
-    """Do the jobs and return when they are done.  With `last` also wait until a supervisor that
+) -> dict[int, tuple[float, float]]:  # fmt: skip
+    """Do the jobs; their times, when they are done.  With `last` also wait until a supervisor that
     keeps nothing any more has ended."""
     submission = Submission(head.connect(), jobs, lock=lock, sink=sink, parallel=parallel)
     try:
@@ -140,6 +143,7 @@ def run(
         submission.finish()
     else:
         submission.close()
+    return submission.times
 
 
 def ask(layout: Layout, project: str, method: str, **params: Any) -> dict[str, Any] | None:

@@ -6,10 +6,11 @@ Knows the rules of when a session ends and with which code; prints nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
-from orchestrator.engine import drafting, reconcile, submit, translate
+from orchestrator.engine import drafting, reconcile, submit, timing, translate
 from orchestrator.engine.logs import LogEntry, Stream
 from orchestrator.engine.lookup import selected
 from orchestrator.engine.reconcile import Change
@@ -66,6 +67,7 @@ class Attached:
         self._logged: set[str] = set()
         self._monitored: set[str] = set()
         self._submission: Submission | None = None
+        self._write_times: Callable[[timing.Times], None] = lambda times: None
         self._code_taken = False
         self._signals: Signals | None = None
         self._is_stop_wanted = False
@@ -101,17 +103,26 @@ class Attached:
 
     def create(self) -> None:
         """Everything up to the first start, with progress."""
-        build = reconcile.builder(self._workspace, self._policy, sink=self._sink)
+        clock = timing.Clock()
+        build = reconcile.builder(self._workspace, self._policy, sink=clock.hearing(self._sink))
         change = reconcile.opening(self._workspace, command="up", sink=self._sink, before=build)
         change.__enter__()
         self._change = change
+        clock.mark("Load")
         reconcile.drop_volumes(change, self._policy)
         made = drafting.draft(self._workspace, self._policy, make_host=True)
         self._choose(made)
         reconcile.grant(change, self._policy)
         jobs = reconcile.prepare(change, made)
         first, self._later = reconcile.split(jobs)
-        change.execute(first)
+        clock.mark("Plan")
+        times = change.execute(first)
+
+        def write(others: timing.Times) -> None:
+            timing.write(change.layout, made.project, clock, jobs.jobs, {**times, **others},
+                         jobs.created.values())  # fmt: skip
+
+        self._write_times = write
         self._listen(change, made, jobs)
 
     def _choose(self, made: Draft) -> None:
@@ -184,6 +195,7 @@ class Attached:
         for _ in self._signals.take() if self._signals is not None else ():
             self._interrupt()
         if self._submission is not None and self._submission.is_done:
+            self._write_times(self._submission.times)
             self._submission = None
             self._let_go()
             self._see_running()

@@ -150,17 +150,23 @@ def _show(value: Any, path: Path) -> str:
         return '"***"'
     if isinstance(value, list) and path and path[-1] in _WHOLE:
         value = " ".join(map(str, value))
-    text = json.dumps(_masked(value), ensure_ascii=False, sort_keys=True)
+    text = json.dumps(masked(value), ensure_ascii=False, sort_keys=True)
     return shorten(text)
 
 
-def _masked(value: Any) -> Any:
+def looks_secret(name: str) -> bool:
+    """Whether the value of a key or variable of that name is not for everybody."""
+    return bool(_SECRET.search(name))
+
+
+def masked(value: Any) -> Any:
+    """Plain data without what looks secret: by the name of its key, `--password=…`, in a URL."""
     if isinstance(value, str):
         return _IN_URL.sub(r"\1***", _ASSIGNED.sub(r"\1***", value))
     if isinstance(value, dict):
-        return {k: "***" if _SECRET.search(k) else _masked(v) for k, v in value.items()}
+        return {k: "***" if _SECRET.search(k) else masked(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_masked(v) for v in value]
+        return [masked(v) for v in value]
     return value
 
 

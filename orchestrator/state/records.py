@@ -127,6 +127,10 @@ class ContainerStatus(_Record):
     """Of a running one: its processes are frozen."""
     health: Health = ""
     failing_streak: int = 0
+    first_probe_at: float = 0.0
+    """When the first probe since the start had ended."""
+    healthy_at: float = 0.0
+    """When the first one since the start had passed."""
     probes: list[dict[str, Any]] = field(default_factory=list)
     """The last five: {start, end, exit_code, output}."""
     restarts: int = 0

@@ -159,7 +159,8 @@ class Lane:
             state="running", pid=process.pid, start_time=process.start_time,
             boot_id=self.project.boot_id, started_at=time.time(), finished_at=0.0, exit_code=None,
             error="", oom_killed=False, health="starting" if self.has_check else "",
-            failing_streak=0, probes=[], ports=ports, paused=False,
+            failing_streak=0, probes=[], first_probe_at=0.0, healthy_at=0.0, ports=ports,
+            paused=False,
         )  # fmt: skip
 
     def _start_failed(self, error: PcomposeError) -> None:

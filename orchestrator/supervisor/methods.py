@@ -77,7 +77,7 @@ class Methods:
                 stdio.close()
         if walk.is_cancelled:
             raise SupervisorError("cancelled: what had not begun was not done")
-        return {}
+        return {"times": [[number, *times] for number, times in walk.times.items()]}
 
     async def watch(self, request: Request) -> dict[str, Any]:
         """Events until the client leaves."""

@@ -54,10 +54,12 @@ async def watch(lane: Lane) -> None:
 
 def note(lane: Lane, state: health.Health, entry: dict[str, Any]) -> None:
     """Write the probe down; tell everybody if the health is another now."""
-    before = lane.status.health
-    probes = [*lane.status.probes, entry][-KEPT:]
-    lane.update(health=state.status, failing_streak=state.streak, probes=probes)
-    if before != state.status:
+    status = lane.status
+    probes = [*status.probes, entry][-KEPT:]
+    healthy_at = status.healthy_at or (entry["end"] if state.status == "healthy" else 0.0)
+    lane.update(health=state.status, failing_streak=state.streak, probes=probes,
+                first_probe_at=status.first_probe_at or entry["end"], healthy_at=healthy_at)
+    if status.health != state.status:
         lane.publish("health_status")
 
 

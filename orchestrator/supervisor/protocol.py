@@ -6,7 +6,8 @@ whoever gets the end instead met a supervisor that was ending and asks the next 
 carries one request:
 
     execute  {jobs: […], stdio?: job id, parallel?: n} + fds
-                                                  events…, then result {} or error
+                                                  events…, then result {times: [[job id, began,
+                                                  ended]…]} (seconds since the epoch) or error
              No more than `parallel` jobs are under way at once, those that only wait not counted.
              fds: first the project lock (held by the supervisor until it is done, so that the next
              command waits even if this one is killed), then stdin, stdout, stderr where `stdio`

@@ -7,6 +7,7 @@ what others do are broken off.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -56,6 +57,8 @@ class Walk:
         self._waits: set[anyio.CancelScope] = set()
         self._error: PcomposeError | None = None
         self.is_cancelled = False
+        self.times: dict[int, tuple[float, float]] = {}
+        """Number of a job that is done -> when it began and ended, seconds since the epoch."""
 
     def cancel(self) -> None:
         """Nothing begins any more; waits end now."""
@@ -79,6 +82,7 @@ class Walk:
     async def _one(self, job: Job, group: TaskGroup) -> None:
         if self.is_cancelled:
             return
+        began = time.time()
         try:
             await (self._wait(job) if isinstance(job, BROKEN_OFF) else self._work(job))
         except Exception as exc:
@@ -86,6 +90,7 @@ class Walk:
             self._error = self._error or error
             self.cancel()
         if not self.is_cancelled:
+            self.times[job.number] = (began, time.time())
             self._done(job.number, group)
 
     async def _work(self, job: Job) -> None:

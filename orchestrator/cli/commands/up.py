@@ -155,7 +155,7 @@ def _watching(call: Invocation, args: Arguments, sink: Sink) -> Iterator[None]:
         return
     from threading import Thread
 
-    with call.project.watch(args.operands, sink=build_sink(args, sink)) as watching:
+    with call.live.watch(args.operands, sink=build_sink(args, sink)) as watching:
         thread = Thread(target=watching.run, name="watch", daemon=True)
         thread.start()
         try:

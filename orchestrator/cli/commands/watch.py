@@ -33,7 +33,7 @@ def run(call: Invocation) -> int:
     sink = call.out.line_renderer()
     shown = without_build_output(sink) if args.has("quiet") else sink
     prune = args.has("prune") or not args.said("prune")
-    watching = call.project.watch(args.operands, prune=prune, sink=shown)
+    watching = call.live.watch(args.operands, prune=prune, sink=shown)
     if not args.has("no-up"):
         policy = UpPolicy(services=tuple(args.operands), build="always")
         call.project.up(policy, sink=shown)
