@@ -102,7 +102,7 @@ class Submission:
             left = None if deadline is None else deadline - time.monotonic()
             if (left is not None and left <= 0) or not interruption.wait([self], timeout=left)[0]:
                 return False
-            self._handle(*self._client.receive())
+            self.step()  # all that has come: what is read is not told of again
         return True
 
     def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
