@@ -166,7 +166,8 @@ def _row_line(row: Row, *, now: float, width: int, columns: tuple[int, int], col
     sign, shade = _SIGNS.get(row.event.status, (turn, terminal.CYAN))
     body = f"{terminal.visible(row.event.id):{columns[0]}}  {_text(row.event):{columns[1]}}"
     clock = f"{seconds:.1f}s"
-    body = terminal.cut(body, width - len(clock) - 5)
+    room = width - len(clock) - 5
+    body = f"{terminal.cut(body.rstrip(), room):{min(len(body), room)}}"
     shade = shade if colour else ""
     return f" {terminal.paint(sign, shade)} {body} {terminal.paint(clock, shade):>{len(clock)}}"
 

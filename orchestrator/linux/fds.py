@@ -64,6 +64,11 @@ class Channel:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    @property
+    def socket(self) -> socket:
+        """For who sends in another way: nothing may be sent on it while `send` is under way."""
+        return self._socket
+
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Send the whole message and wait for room where there is none; the descriptors stay the
         caller's.  OSError if the peer is gone; ValueError if it is too big or has a key `fds`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from orchestrator.supervisor import faults
+from orchestrator.supervisor.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     Answer = tuple[dict[str, Any], list[int]]
 
 _LIST = "list"
+MOST = 256 << 20
+"""Bytes that may wait for a keeper to take them: thousands of launches."""
 
 
 class KeeperLost(Exception):
@@ -75,6 +78,8 @@ class Link:
         self._exited = exited
         self._connected = connected
         self._channel: Channel | None = None
+        self._outbox: Outbox | None = None
+        """Sending never blocks: the keeper may wait for us to read what it sends meanwhile."""
         self._conversations: dict[str, Conversation] = {}
         self._ready = anyio.Event()
         self._ended = anyio.Event()
@@ -85,6 +90,7 @@ class Link:
     def connect(self) -> None:
         """Connect to the keeper, starting one if none answers.  Blocks for its start."""
         self._channel = self._connect()
+        self._outbox = Outbox(self._channel.socket, limit=MOST)
         self._ready.set()
 
     async def wait_connected(self) -> None:
@@ -98,13 +104,12 @@ class Link:
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send without an answer; KeeperLost."""
-        if self._channel is None:
+        if self._channel is None or self._outbox is None:
             raise KeeperLost
-        try:
-            self._channel.send(message, descriptors)
-        except OSError as exc:
+        self._outbox.send(message, descriptors)
+        if self._outbox.is_broken:
             self._unready()  # its end is about to be read
-            raise KeeperLost from exc
+            raise KeeperLost
 
     def tell(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send what a new keeper will be told anyway: its loss is no error."""
@@ -147,7 +152,8 @@ class Link:
         """Read until cancelled, or until the keeper has ended after `end`."""
         while True:
             group.start_soon(self._adopt)
-            await self._read()
+            await self._serve()
+            self._lose()
             if self._is_ending:
                 self._ended.set()
                 return
@@ -161,6 +167,14 @@ class Link:
         self.tell({"op": "exit"})
         await self._ended.wait()
 
+    async def _serve(self) -> None:
+        """Read and write until the keeper is gone."""
+        assert self._outbox is not None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._outbox.keep_flushing)
+            await self._read()
+            group.cancel_scope.cancel()
+
     async def _read(self) -> None:
         assert self._channel is not None
         while True:
@@ -168,7 +182,6 @@ class Link:
             try:
                 found = self._channel.pending()
             except (EOFError, OSError, ValueError):
-                self._lose()
                 return
             for message, descriptors in found:
                 self._dispatch(message, descriptors)
@@ -188,8 +201,10 @@ class Link:
 
     def _lose(self) -> None:
         assert self._channel is not None
+        assert self._outbox is not None
+        self._outbox.close()
         self._channel.close()
-        self._channel = None
+        self._channel = self._outbox = None
         self._adopted = anyio.Event()  # the next one keeps nothing until it has been told
         self._unready()
         for conversation in self._conversations.values():

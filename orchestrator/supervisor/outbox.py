@@ -7,6 +7,7 @@ lets more than `limit` bytes pile up is dropped, so that a stopped terminal cann
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
 from array import array
@@ -26,7 +27,7 @@ LIMIT = 4 << 20
 class Outbox:
     """Messages to one client; `is_broken` once it went away or was dropped."""
 
-    def __init__(self, sock: socket.socket, *, limit: int = LIMIT) -> None:
+    def __init__(self, sock: _socket.socket, *, limit: int = LIMIT) -> None:
         self._sock = sock
         self._limit = limit
         self._queue: deque[tuple[bytes, list[int]]] = deque()
