@@ -15,7 +15,7 @@ help:
 	@echo "make images builds and runs Dockerfiles like the official ones (root; Debian, PyPI, npm)"
 	@echo "make fuzz   the property tests with many more examples, then spoiled projects; takes long"
 	@echo "make lint   ruff and mypy --strict"
-	@echo "make docs   write docs/compose-reference.md anew from the code's tables"
+	@echo "make docs   write the references of files and commands anew from the code's tables"
 	@echo "make bench  measure against docker compose, podman-compose, runc, crun where installed"
 	@echo "make clean  remove $(VENV) and caches"
 
@@ -59,6 +59,7 @@ lint: setup
 
 docs: setup
 	@$(BIN)/python -m docs.reference
+	@$(BIN)/python -m docs.commandpages
 
 bench: setup
 	@$(BIN)/python -m benchmarks.run

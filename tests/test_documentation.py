@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from importlib import import_module
-from typing import TYPE_CHECKING
 
-from docs import reference
+from docs import commandpages, reference
 from orchestrator.cli import main
 from tests.source_tree import ROOT
-
-if TYPE_CHECKING:
-    from orchestrator.cli.grammar import Command
 
 
 def test_the_reference_of_attributes_is_the_one_of_the_code() -> None:
@@ -31,20 +27,36 @@ def test_links_in_the_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def shown(flags: list[str]) -> str:
-    return " ".join(f"`--{name}`" for name in sorted(flags)) or "–"
-
-
-def row(name: str, command: Command) -> str:
-    """The line of a command in docs/commands.md."""
-    there = [f.name for f in command.flags if not f.refused and not f.hidden]
-    refused = [f.name for f in command.flags if f.refused]
-    return f"| `{name}` | {shown(there)} | {shown(refused)} |"
-
-
 def test_the_table_of_commands_is_the_one_of_the_code() -> None:
-    page = (ROOT / "docs/commands.md").read_text()
-    assert row("pcompose", main.ROOT) in page
-    for name, (module, _) in main.COMMANDS.items():
-        command = import_module(f"orchestrator.cli.commands.{module}").COMMAND
-        assert row(name, command) in page, row(name, command)
+    page = commandpages.COMMANDS.read_text()
+    assert commandpages.row("pcompose", main.ROOT) in page, "run `make docs`"
+    for name, _, command in commandpages.every():
+        assert commandpages.row(name, command) in page, "run `make docs`"
+
+
+def test_every_command_is_in_the_reference_and_in_the_manual() -> None:
+    page, manual = commandpages.PAGE.read_text(), commandpages.MANUAL.read_text()
+    for name, _, _ in commandpages.every():
+        assert f"\n## {name}\n" in page, "run `make docs`"
+        assert f".SS {commandpages.escaped(name)}\n" in manual, "run `make docs`"
+    made, written = commandpages.reference(), commandpages.manual()
+    assert made.startswith(page[: page.index("```text")])
+    assert written.startswith(manual[: manual.index(".SH COMMANDS")])
+
+
+def texts_of_the_code() -> str:
+    """Every text constant of the package."""
+    trees = (ast.parse(path.read_text()) for path in (ROOT / "orchestrator").rglob("*.py"))
+    nodes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return "\n".join(str(node.value) for node in nodes)
+
+
+def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    texts = texts_of_the_code()
+    messages = re.findall(r"\*\*`([^`]+)`\*\*", page)
+    assert len(messages) > 15
+    for message in messages:
+        phrases = re.split(r"\b[A-Z]\b|\b\d+\b|…|\"[^\"]*\"|[()<>;]|: |services\S+", message)
+        phrase = max(phrases, key=len).strip(" ,'")
+        assert phrase in texts, f"{message}: {phrase!r} is nowhere in the code"

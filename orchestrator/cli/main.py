@@ -9,7 +9,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # signal costs 4 ms
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Connect this terminal to the main process of a container"),
     "build": ("build", "Build the images of services that have a `build`"),
     "commit": ("commit", "Make an image of what a container has become"),
+    "completion": ("completion", "Print what makes a shell complete commands and services"),
     "config": ("config", "Check the files and print what they mean"),
     "configs": ("configs", "Keep configs for `external: true` on this machine"),
     "cp": ("cp", "Copy files between a service's containers and this machine"),
@@ -246,6 +247,8 @@ def _dispatch(root: Arguments, out: Output) -> int:
         out.line(grammar.help_text(ROOT, extra=_command_list()))
         return 0
     name, *rest = root.operands
+    if name == "__complete":
+        return _complete(out, rest)
     if name == "help":
         return _run(root, out, rest[0], ["--help"]) if rest else _dispatch_help(out)
     return _run(root, out, name, rest)
@@ -260,6 +263,18 @@ def _command_list() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}   {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(["Commands:", *lines])
+
+
+def _complete(out: Output, words: list[str]) -> int:
+    """For the scripts of `completion`."""
+    from orchestrator.cli import completion
+
+    def project(said: Sequence[str]) -> Invocation:
+        return Invocation(grammar.parse(ROOT, list(said)), Arguments(ROOT), out)
+
+    for word, text in completion.complete(words, ROOT, COMMANDS, project):
+        out.line(f"{word}\t{text}" if text else word)
+    return 0
 
 
 def _run(root: Arguments, out: Output, name: str, words: list[str]) -> int:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="build", usage="build [OPTIONS] [SERVICE...]",
     summary="Build the images of services that have a `build`",
+    examples=(
+        ("one image, and why each step was not in the cache", "build --explain web"),
+    ),
     flags=(
         many("build-arg", "", "Build argument; NAME alone takes the value of the environment",
              metavar="NAME=VALUE"),

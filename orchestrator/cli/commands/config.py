@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="config", usage="config [OPTIONS] [SERVICE...]",
     summary="Check the files and print what they mean",
+    examples=(
+        ("is the file right?", "config -q"),
+        ("who said so?", "config --explain services.web.environment.LEVEL"),
+    ),
     flags=(
         switch("environment", "", "Print the variables that the files see"),
         option("explain", "", "Say why the value at this path is what it is", metavar="path"),

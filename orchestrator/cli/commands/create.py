@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="create", usage="create [OPTIONS] [SERVICE...]",
     summary="Create containers without starting them",
+    examples=(
+        ("make everything and start nothing", "create --build"),
+    ),
     flags=(
         switch("build", "", "Build images first, those that are there already too"),
         switch("force-recreate", "", "Recreate containers that have not changed"),

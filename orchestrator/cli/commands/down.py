@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="down", usage="down [OPTIONS] [SERVICE...]",
     summary="Stop and remove containers and networks",
+    examples=(
+        ("containers and networks", "down"),
+        ("volumes too, at once", "down -v -t 0"),
+    ),
     flags=(
         switch("remove-orphans", "", "Also containers of services that are not in the files"),
         option("rmi", "", 'Remove images: "local" or "all"'),

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="exec", usage="exec [OPTIONS] SERVICE COMMAND [ARGS...]",
     summary="Run a command in a running container", interspersed=False, least=2,
+    examples=(
+        ("a shell", "exec web sh"),
+        ("in a script", "exec -T db pg_dump shop > shop.sql"),
+    ),
     flags=(
         switch("detach", "d", "Do not wait for it"),
         many("env", "e", "Variable", metavar="NAME=VALUE"),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="images", usage="images [OPTIONS] [SERVICE...]",
     summary="List images of the project's containers, or all of the store",
+    examples=(
+        ("ids for a script", "images -q"),
+    ),
     flags=(
         switch("all", "a", "All images that are here, of whatever project"),
         option("format", "", "table, json, or a Go template"),

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="kill", usage="kill [OPTIONS] [SERVICE...]",
     summary="Send a signal to running containers",
+    examples=(
+        ("another signal", "kill -s HUP web"),
+    ),
     flags=(
         switch("remove-orphans", "", "Also containers of services that are not in the files"),
         option("signal", "s", "Name or number; SIGKILL where nothing is said"),

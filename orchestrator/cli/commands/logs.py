@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="logs", usage="logs [OPTIONS] [SERVICE...]", summary="Show the output of containers",
+    examples=(
+        ("the last lines, and what comes", "logs -f --tail 20 web"),
+        ("what was said in the last hour", "logs --since 1h"),
+    ),
     flags=(
         switch("follow", "f", "Go on as lines come"),
         number("index", "", "Only this replica of the service"),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="ls", usage="ls [OPTIONS]", summary="List projects", most=0,
+    examples=(
+        ("stopped ones too", "ls -a"),
+    ),
     flags=(
         switch("all", "a", "Also projects without running containers"),
         many("filter", "", "name=REGEX", metavar="filter"),

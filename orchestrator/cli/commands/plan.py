@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="plan", usage="plan [OPTIONS] [SERVICE...]", summary="Show what up would do, and why",
     notes="Exit code 0: nothing to do; 2: changes; 1: error.",
+    examples=(
+        ("would up do anything? 2: yes", "plan >/dev/null; echo $?"),
+    ),
     flags=(
         switch("always-recreate-deps", "", "Recreate dependencies too"),
         switch("force-recreate", "", "Recreate containers that have not changed"),

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="port", usage="port [OPTIONS] SERVICE PRIVATE_PORT", least=2, most=2,
     summary="Print the host address of a published port",
+    examples=(
+        ("where port 80 of web is on this machine", "port web 80"),
+    ),
     flags=(
         number("index", "", "Number of the replica"),
         option("protocol", "", "tcp or udp"),

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 COMMAND = Command(
     name="ps", usage="ps [OPTIONS] [SERVICE...]", summary="List containers",
+    examples=(
+        ("one line of your own each", "ps --format '{{.Name}} {{.State}}'"),
+        ("failed ones", "ps -a --filter status=exited"),
+    ),
     flags=(
         switch("all", "a", "Also stopped containers and those of run"),
         option("filter", "", "status=STATE"),

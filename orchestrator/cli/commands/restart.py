@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="restart", usage="restart [OPTIONS] [SERVICE...]", summary="Restart containers",
     notes="Changes of the files are not applied: that is what up is for.",
+    examples=(
+        ("with a shorter grace period", "restart -t 2 web"),
+    ),
     flags=(
         switch("no-deps", "", "Leave alone those that want to be restarted with them"),
         number("timeout", "t", "Seconds until a container is killed", metavar="seconds"),

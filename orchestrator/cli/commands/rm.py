@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="rm", usage="rm [OPTIONS] [SERVICE...]", summary="Remove stopped containers",
+    examples=(
+        ("stop and remove one service", "rm -sf web"),
+    ),
     flags=(
         switch("all", "a", hidden=True),
         switch("force", "f", "Do not ask"),

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="run", usage="run [OPTIONS] SERVICE [COMMAND] [ARGS...]",
     summary="Run a one-off command in a new container of a service", interspersed=False, least=1,
+    examples=(
+        ("a command in a new container", "run --rm web sh"),
+        ("with another variable, ports published", "run --rm -P -e LEVEL=debug web"),
+    ),
     flags=(
         switch("build", "", "Build images first, those that are there already too"),
         many("cap-add", "", "Add a capability", metavar="name"),

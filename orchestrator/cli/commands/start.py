@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="start", usage="start [OPTIONS] [SERVICE...]", summary="Start containers that exist",
+    examples=(
+        ("and wait until it is ready", "start --wait db"),
+    ),
     flags=(
         switch("wait", "", "Wait until services run or are healthy"),
         number("wait-timeout", "", "Most seconds to wait", metavar="seconds"),

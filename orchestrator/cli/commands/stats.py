@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="stats", usage="stats [OPTIONS] [SERVICE...]",
     summary="Show what containers use, again and again",
+    examples=(
+        ("once, for a script", "stats --no-stream --format json"),
+    ),
     flags=(
         switch("all", "a", "Also stopped containers"),
         option("format", "", "table, json, or a Go template"),

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="stop", usage="stop [OPTIONS] [SERVICE...]", summary="Stop containers",
+    examples=(
+        ("one service", "stop web"),
+    ),
     flags=(number("timeout", "t", "Seconds until a container is killed", metavar="seconds"),),
 )
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="top", usage="top [SERVICE...]", summary="Show the processes of running containers",
+    examples=(
+        ("the processes of a service", "top web"),
+    ),
 )
 HEAD = ("SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 _DAY = 86_400

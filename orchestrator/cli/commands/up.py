@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="up", usage="up [OPTIONS] [SERVICE...]", summary="Create and start containers",
+    examples=(
+        ("in the background, until it is ready", "up -d --wait"),
+        ("run tests and return their code", "up --exit-code-from tests"),
+        ("and bring each save into the containers", "up --watch"),
+    ),
     flags=(
         switch("abort-on-container-exit", "", "Stop everything when a container ends"),
         switch("abort-on-container-failure", "", "Stop everything when a container fails"),

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="version", usage="version [OPTIONS]", summary="Print the version", most=0,
+    examples=(
+        ("for a script", "version --short"),
+    ),
     flags=(option("format", "f", "pretty or json"), switch("short", "", "Only the number")),
 )  # fmt: skip
 

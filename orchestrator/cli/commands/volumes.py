@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="volumes", usage="volumes [OPTIONS] [SERVICE...]",
     summary="List the project's volumes, or those of services",
+    examples=(
+        ("names only", "volumes -q"),
+    ),
     flags=(
         option("format", "", "table, json, or a Go template"),
         switch("quiet", "q", "Names only"),
