@@ -39,6 +39,7 @@ from orchestrator.supervisor import protocol
 if TYPE_CHECKING:
     from orchestrator.network.ipam import Subnet
     from orchestrator.state.observed import Observed
+    from orchestrator.state.records import ContainerRecord
 
 
 class Change:
@@ -252,10 +253,15 @@ def up(
         clock.mark("Plan")
         times = change.execute(work)
         if work:
-            timing.write(change.layout, made.project, clock, work, times, jobs.created.values())
+            timing.write(change.layout, made.project, clock, work, times, records(made, jobs))
         else:
             change.keep(made.observed, always=policy.terms is not None)
     return made
+
+
+def records(made: Draft, jobs: translate.Jobs) -> list[ContainerRecord]:
+    """Of the containers there were and of those there will be."""
+    return [*(c.record for c in made.observed.containers), *jobs.created.values()]
 
 
 def grant(change: Change, policy: UpPolicy) -> None:

@@ -96,10 +96,10 @@ class Clock:
 
 def write(
     layout: Layout, project: Project, clock: Clock, jobs: Sequence[protocol.Job], times: Times,
-    created: Iterable[ContainerRecord],
+    records: Iterable[ContainerRecord],
 ) -> None:  # fmt: skip
-    """Write down what an `up` did; `created` are the records that it made."""
-    specs = {record.id: record for record in created}
+    """Write down what an `up` did; `records` are those of all containers, old and new ones."""
+    specs = {record.id: record for record in records}
     images = {service.image: name for name, service in project.services.items()}
     phases = [(kind, images.get(subject, subject), begin, end)
               for kind, subject, begin, end in clock.phases]  # fmt: skip

@@ -120,7 +120,7 @@ class Attached:
 
         def write(others: timing.Times) -> None:
             timing.write(change.layout, made.project, clock, jobs.jobs, {**times, **others},
-                         jobs.created.values())  # fmt: skip
+                         reconcile.records(made, jobs))  # fmt: skip
 
         self._write_times = write
         self._listen(change, made, jobs)

@@ -58,6 +58,8 @@ def test_a_stack_is_drawn_analysed_and_reported(stack: Stack) -> None:
     row = data["services"]["db"]
     assert 0 < row["first probe"] <= row["healthy"] < row["total"] <= data["took"] + 1
     ElementTree.fromstring(stack("analyze", "svg").stdout)
+    stack("up", "-d", "--force-recreate", "--no-deps", "web")
+    assert f"{stack.name}-web-1 removed" in stack("analyze", "chain").stdout
 
     path = stack("report", "-o", "r.tar.gz").stdout.strip()
     assert (stack.directory / path).stat().st_mode & 0o077 == 0
