@@ -207,11 +207,14 @@ def parse_mark(word: str) -> Heredoc | None:
     found = _HEREDOC.fullmatch(word)
     if found is None or found[1] not in ("", "0"):
         return None
-    plain, quoted = (
-        words.read_words(found[3], words.Reading(
-            variables={}, keep_quotes=keep, keep_escapes=keep, keep_unset=True))
-        for keep in (False, True)
-    )  # fmt: skip
+    try:
+        plain, quoted = (
+            words.read_words(found[3], words.Reading(
+                variables={}, keep_quotes=keep, keep_escapes=keep, keep_unset=True))
+            for keep in (False, True)
+        )  # fmt: skip
+    except ValueError:
+        return None  # an open quote: in JSON form just a name of a file
     if len(plain) != 1 or "\n" in plain[0]:
         return None
     return Heredoc(name=plain[0], is_expanded=plain == quoted, strips_tabs=bool(found[2]))

@@ -95,6 +95,13 @@ def test_here_documents_of_copy_are_sources() -> None:
     assert [(doc.name, doc.content) for doc in made.inline] == [("one", "1\n"), ("two", "2\n")]
 
 
+@pytest.mark.parametrize("text", ["COPY [\"x\", \"<<'\"]", "COPY x <<'"])
+def test_an_open_quote_makes_no_here_document(text: str) -> None:
+    made = only(text)
+    assert isinstance(made, kinds.Copy)
+    assert (made.sources, made.target, made.inline) == (("x",), "<<'", ())
+
+
 def test_flags_of_copy() -> None:
     made = only('COPY --from=b --chown=$U:g --chmod=644 --link --exclude=*.o --exclude=x '
                 '["a b", "c"]')  # fmt: skip
