@@ -64,7 +64,7 @@ def test_a_project_ends_with_the_process_that_holds_it(
     assert stack.ps()[f"{stack.name}-idle-1"]["State"] == "running"
     sleeper.kill()
     sleeper.wait()
-    eventually(lambda: is_gone(stack), timeout=5)
+    eventually(lambda: is_gone(stack), timeout=12)
 
 
 def test_another_process_may_hold_it_too(

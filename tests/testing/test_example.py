@@ -40,7 +40,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 
 def is_tidy(example: Suite) -> bool:
-    eventually(lambda: not example.remains(), timeout=5, what=f"nothing: {example.remains()}")
+    eventually(lambda: not example.remains(), timeout=15, what=f"nothing: {example.remains()}")
     return True
 
 
