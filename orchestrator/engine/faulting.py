@@ -15,6 +15,7 @@ from typing import Any, Self
 from orchestrator.engine import lookup, submit
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError
+from orchestrator.state import store
 
 _RATE = re.compile(r"([0-9.]+)(|k|m|g)bit")
 _TIME = re.compile(r"([0-9.]+)(us|ms|s)")
@@ -83,17 +84,38 @@ class Faults:
         _check(kind, services, value)
         self._check_services(services)
         told = self._ask(add={"kind": kind, "services": list(services), "value": value})
+        if told is None:
+            raise SupervisorError(f"no container of project {self._workspace.name} runs")
         return self._fault(told["added"])
 
     def active(self) -> list[Fault]:
         """Those that hold, the oldest first."""
-        return [self._fault(one) for one in self._ask(is_needed=False).get("active", ())]
+        told = self._ask()
+        found = self._written() if told is None else told["active"]
+        return [self._fault(one) for one in found]
 
     def heal(self, faults: Iterable[Fault | str] | None = None) -> list[Fault]:
         """End these (or their ids), or all; those that have ended."""
         ids = None if faults is None else [f if isinstance(f, str) else f.id for f in faults]
-        told = self._ask(is_needed=False, heal=ids)
-        return [self._fault(one) for one in told.get("ended", ())]
+        told = self._ask(heal=ids)
+        ended = self._forget(ids) if told is None else told["ended"]
+        return [self._fault(one) for one in ended]
+
+    # Where nothing runs there is no supervisor, but a fault that waits for the next start.
+
+    def _written(self) -> list[dict[str, Any]]:
+        return list((store.read_json(self._path) or {}).get("faults", ()))
+
+    def _forget(self, ids: list[str] | None) -> list[dict[str, Any]]:
+        known = self._written()
+        ended = [one for one in known if ids is None or one["id"] in ids]
+        if ended:
+            store.write_json(self._path, {"faults": [one for one in known if one not in ended]})
+        return ended
+
+    @property
+    def _path(self) -> str:
+        return self._workspace.layout.faults(self._workspace.name)
 
     def _check_services(self, services: Sequence[str]) -> None:
         observed = self._workspace.observe()
@@ -107,12 +129,8 @@ class Faults:
                 raise UsageError(f"service {name} has no network of its own",
                                  hint="what it shares has its faults")  # fmt: skip
 
-    def _ask(self, *, is_needed: bool = True, **params: Any) -> dict[str, Any]:
-        workspace = self._workspace
-        told = submit.ask(workspace.layout, workspace.name, "fault", **params)
-        if told is None and is_needed:
-            raise SupervisorError(f"no container of project {workspace.name} runs")
-        return told or {}
+    def _ask(self, **params: Any) -> dict[str, Any] | None:
+        return submit.ask(self._workspace.layout, self._workspace.name, "fault", **params)
 
     def _fault(self, told: dict[str, Any]) -> Fault:
         return Fault(id=told["id"], kind=told["kind"], services=tuple(told["services"]),

@@ -147,6 +147,14 @@ def test_down_heals_and_what_makes_no_sense_is_refused(running: Stack) -> None:
     assert len(running("fault", "ls", "-q").stdout.split()) == 1
     done = running.sandbox.run(["python3", "-c", IN_PYTHON], cwd=running.directory)
     assert done.stdout == "loss web 5%\n2\n1\n", done.stderr
+    running("stop", "-t", "0")
+    run = running.sandbox.directory / "run/projects" / running.name
+    eventually(lambda: not (run / "control.sock").exists())  # asking it would keep it there
+    (number,) = running("fault", "ls", "-q").stdout.split()  # it waits for the next start
+    assert running("fault", "heal").stdout.split() == [number]
+    running("start")
+    eventually(lambda: echoes(running, "web", "db", patience=0.2))
+    running("fault", "partition", "db")
     running("down", "-t", "0")
     running("up", "-d")
     assert running("fault", "ls", "-q").stdout == ""
