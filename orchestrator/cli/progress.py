@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from orchestrator.cli import terminal
+from orchestrator.cli import table, terminal
 from orchestrator.cli.buildlines import BuildLines
 from orchestrator.events import BuildOutput, BuildStep, Event, HookOutput, Noted, Progress, Warned
 
@@ -43,13 +43,13 @@ class Plain:
     def __init__(self, stream: TextIO, warn: Warn, *, prefix: str = "") -> None:
         self._stream, self._warn, self._prefix = stream, warn, prefix
         self._builds = BuildLines()
+        self._said: dict[str, str] = {}
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Warned):
             self._warn(event.message)
         elif isinstance(event, Progress):
-            self._stream.write(plain_line(event, prefix=self._prefix) + "\n")
-            self._stream.flush()
+            self._say(event)
         elif isinstance(event, Noted):
             self._stream.write(f"{self._prefix} {terminal.visible(event.message)}\n")
             self._stream.flush()
@@ -59,6 +59,14 @@ class Plain:
         elif isinstance(event, BuildStep | BuildOutput):
             self._stream.writelines(f"{line}\n" for line in self._builds.lines(event))
             self._stream.flush()
+
+    def _say(self, event: Progress) -> None:
+        line = plain_line(event, prefix=self._prefix)
+        if event.current and event.status == "Working" and self._said.get(event.id) == line:
+            return  # only its bytes have moved on
+        self._said[event.id] = line
+        self._stream.write(line + "\n")
+        self._stream.flush()
 
     def close(self) -> None:
         """Every line is out already."""
@@ -150,7 +158,21 @@ def _most_alive(rows: list[Row], room: int) -> list[Row]:
 
 
 def _text(event: Progress) -> str:
-    return " ".join(filter(None, (event.text, terminal.visible(event.details))))
+    return " ".join(filter(None, (event.text, _bar(event), terminal.visible(event.details))))
+
+
+BAR = 20
+"""Characters of a bar of bytes."""
+
+
+def _bar(event: Progress) -> str:
+    """`[====>    ] 12MB / 40MB` of an image on its way."""
+    if event.status != "Working" or event.text not in ("Pulling", "Pushing") or not event.total:
+        return ""
+    there = min(event.current, event.total)
+    count = there * BAR // event.total
+    drawn = ("=" * count + ">")[:BAR]
+    return f"[{drawn:{BAR}}] {table.size(there)} / {table.size(event.total)}"
 
 
 _SIGNS = {

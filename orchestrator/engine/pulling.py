@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orchestrator.engine import images, platforms
+from orchestrator.engine import images, interruption, platforms
 from orchestrator.engine.places import spot
 from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.events import Event, Progress, Sink, Warned
@@ -25,6 +25,7 @@ from orchestrator.spec.select import select
 if TYPE_CHECKING:
     from orchestrator.engine.workspace import Workspace
     from orchestrator.image.config import Platform
+    from orchestrator.image.registry.client import Session
     from orchestrator.image.store import Image, ImageStore
     from orchestrator.spec.model import Service
 
@@ -73,7 +74,7 @@ def prepare(
             if key == service.name and (own == "build" or _is_built_only(workspace, service)):
                 continue
             platform = _platform(workspace, service)
-            if _is_due(store, use.reference, own, platform=platform, now=now):
+            if is_due(store, use.reference, own, platform=platform, now=now):
                 due.setdefault((use.reference, platform), _Due(
                     reference=use.reference, platform=platform, where=spot(project, *use.path),
                     who=use.who, is_optional=use.is_built,
@@ -135,9 +136,10 @@ def _is_built_only(workspace: Workspace, service: Service) -> bool:
     return service.build is not None and (declared is None or not declared.image)
 
 
-def _is_due(
+def is_due(
     store: ImageStore, reference: str, policy: str, *, platform: str, now: float
 ) -> bool:
+    """Whether an image is to be pulled at `now`, seconds since the epoch."""
     if policy == "never" or host.is_host(reference):
         return False
     known = store.resolve(reference)
@@ -195,7 +197,6 @@ def _pull_all(
     if not due:
         return
     from orchestrator.engine.registries import open_session
-    from orchestrator.image.registry import crew
     from orchestrator.image.registry.pull import Puller, Wanted
 
     told = one_at_a_time(sink)
@@ -217,12 +218,26 @@ def _pull_all(
 
         tasks: list[Callable[[], None]] = [partial(one, item) for item in due]
         limit = choice.parallel if choice.parallel > 0 else IMAGES_AT_ONCE
-        try:
-            crew.run(tasks, most=limit, stop=stop, interrupt=session.transport.close)
-        except crew.StoppedError:
-            raise KeyboardInterrupt from None
+        together(tasks, most=limit, stop=stop, session=session)
     if failures:
         raise failed(failures)
+
+
+def together(
+    tasks: Sequence[Callable[[], None]], *, most: int, stop: threading.Event, session: Session
+) -> None:  # fmt: skip
+    """Do them side by side, until they are done or whoever asked for them has had enough."""
+    from orchestrator.image.registry import crew
+
+    def end() -> None:
+        stop.set()
+        session.transport.close()
+
+    try:
+        with interruption.noticed(end):
+            crew.run(tasks, most=most, stop=stop, interrupt=session.transport.close)
+    except crew.StoppedError:
+        raise KeyboardInterrupt from None
 
 
 def failed(failures: Sequence[tuple[str, str, ImageError]]) -> ImageError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.engine.images import open_store
 from orchestrator.engine.places import spot
-from orchestrator.engine.pulling import failed, one_at_a_time
+from orchestrator.engine.pulling import failed, one_at_a_time, together
 from orchestrator.errors import ImageError
 from orchestrator.events import Progress, Sink, Warned
 from orchestrator.image import reference as references
@@ -51,7 +51,6 @@ def push_names(
     if not wanted:
         return
     from orchestrator.engine.registries import open_session
-    from orchestrator.image.registry import crew
     from orchestrator.image.registry.push import Pusher
 
     told, stop, choice = one_at_a_time(sink), threading.Event(), workspace.choice
@@ -69,9 +68,6 @@ def push_names(
                     failures.append((*wanted[reference], exc))
 
         tasks: list[Callable[[], None]] = [partial(one, reference) for reference in wanted]
-        try:
-            crew.run(tasks, most=IMAGES_AT_ONCE, stop=stop, interrupt=session.transport.close)
-        except crew.StoppedError:
-            raise KeyboardInterrupt from None
+        together(tasks, most=IMAGES_AT_ONCE, stop=stop, session=session)
     if failures:
         raise failed(failures)

@@ -35,6 +35,19 @@ def test_a_plain_line_begins_and_ends_with_a_blank() -> None:
     assert stream.getvalue() == " Container p-web-1 Starting \n Container p-web-1 Started now\n"
 
 
+def test_bytes_that_move_on_are_a_bar_on_a_terminal_and_no_line_in_a_log() -> None:
+    out = io.StringIO()
+    plain = Plain(out, print)
+    there = [Progress(kind="Image", name="a", text="Pulling", status="Working", current=count,
+                      total=4_000_000) for count in (0, 1_000_000, 2_000_000)]  # fmt: skip
+    for event in there:
+        plain(event)
+    assert out.getvalue() == " Image a Pulling \n"
+    lines = frame([Row(there[2], 0.0)], operation="pull", now=1.0, width=80, height=9,
+                  colour=False)  # fmt: skip
+    assert "Pulling [==========>         ] 2MB / 4MB" in lines[1]
+
+
 def test_a_json_line_has_the_fields_of_docker_compose() -> None:
     stream = io.StringIO()
     sink = Json(stream)
