@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,13 +23,14 @@ from orchestrator.image import reference as references
 from orchestrator.spec.select import select
 
 if TYPE_CHECKING:
-    from orchestrator.engine.workspace import Workspace
+    from orchestrator.engine.workspace import Choice, Workspace
     from orchestrator.image.config import Platform
     from orchestrator.image.registry.client import Session
-    from orchestrator.image.store import Image, ImageStore
+    from orchestrator.image.store import ImageStore
     from orchestrator.spec.model import Service
 
 IMAGES_AT_ONCE = 8
+PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 _UNITS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _AGE = re.compile(r"([0-9]+)([wdhms])")
 
@@ -79,7 +80,7 @@ def prepare(
                     reference=use.reference, platform=platform, where=spot(project, *use.path),
                     who=use.who, is_optional=use.is_built,
                 ))  # fmt: skip
-    _pull_all(workspace, store, list(due.values()), sink=sink)
+    _pull_all(workspace.choice, store, list(due.values()), sink=sink)
 
 
 def pull(
@@ -109,21 +110,17 @@ def pull(
                     reference=use.reference, platform=platform, who=use.who,
                     where=spot(project, *use.path), is_optional=use.is_built,
                 ))  # fmt: skip
-    _pull_all(workspace, store, list(due.values()), sink=sink, ignore_failures=ignore_failures)
+    _pull_all(workspace.choice, store, list(due.values()), sink=sink,
+              ignore_failures=ignore_failures)  # fmt: skip
 
 
 def pull_names(
-    workspace_environ: Mapping[str, str], store: ImageStore, names: Sequence[str], *,
-    insecure: Iterable[str] = (), platform: str = "", sink: Sink,
-) -> list[Image]:
-    """Images by name, outside of any project."""
-    from orchestrator.engine.registries import open_session
-    from orchestrator.image.registry.pull import Puller, Wanted
-
-    with open_session(workspace_environ, insecure=insecure) as session:
-        puller = Puller(store, session, sink=sink)
-        return [puller.pull(Wanted(reference=references.parse(name),
-                                   platform=_parsed(platform))).image for name in names]
+    choice: Choice, store: ImageStore, names: Sequence[str], *, platform: str = "", sink: Sink
+) -> None:
+    """Images by name, fresh, whatever any project says."""
+    due = [_Due(reference=references.parse(name).tagged().familiar, where="", who="",
+                platform=platform or choice.environ.get(PLATFORM, "")) for name in names]
+    _pull_all(choice, store, due, sink=sink)
 
 
 def _policy(service: Service, given: str) -> str:
@@ -170,7 +167,7 @@ def _reason_to_skip(store: ImageStore, service: Service, policy: str) -> str:
 
 
 def _platform(workspace: Workspace, service: Service) -> str:
-    return service.platform or workspace.choice.environ.get("DOCKER_DEFAULT_PLATFORM", "")
+    return service.platform or workspace.choice.environ.get(PLATFORM, "")
 
 
 def _parsed(platform: str) -> Platform | None:
@@ -190,7 +187,7 @@ def _parsed(platform: str) -> Platform | None:
 
 
 def _pull_all(
-    workspace: Workspace, store: ImageStore, due: Sequence[_Due], *, sink: Sink,
+    choice: Choice, store: ImageStore, due: Sequence[_Due], *, sink: Sink,
     ignore_failures: bool = False,
 ) -> None:
     """Pull them side by side; what cannot be pulled is told in one go."""
@@ -202,7 +199,6 @@ def _pull_all(
     told = one_at_a_time(sink)
     failures: list[tuple[str, str, ImageError]] = []
     stop = threading.Event()
-    choice = workspace.choice
     with open_session(choice.environ, insecure=choice.insecure_registries) as session:
         puller = Puller(store, session, sink=told, stop=stop)
 
@@ -242,7 +238,7 @@ def together(
 
 def failed(failures: Sequence[tuple[str, str, ImageError]]) -> ImageError:
     """One error for all; each is where the image is named, for whom, and why not."""
-    lines = [f"{f'{where}: ' if where else ''}{exc.message} (for {who})"
+    lines = [f"{f'{where}: ' if where else ''}{exc.message}{f' (for {who})' if who else ''}"
              for where, who, exc in failures]  # fmt: skip
     hints = dict.fromkeys(exc.hint for _, _, exc in failures if exc.hint)
     hint = "; ".join(hints) or None

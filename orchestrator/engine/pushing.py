@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ from orchestrator.image import reference as references
 from orchestrator.spec.select import select
 
 if TYPE_CHECKING:
-    from orchestrator.engine.workspace import Workspace
+    from orchestrator.engine.workspace import Choice, Workspace
+    from orchestrator.image.store import ImageStore
 
 IMAGES_AT_ONCE = 4
 
@@ -41,22 +42,24 @@ def push(
         for reference in (service.image, *service.build.tags):
             where = spot(project, "services", name, "image")
             wanted.setdefault(reference, (where, f"service {name}"))
-    push_names(workspace, wanted, ignore_failures=ignore_failures, sink=sink)
+    push_names(workspace.choice, open_store(workspace.layout), wanted, sink=sink,
+               ignore_failures=ignore_failures)  # fmt: skip
 
 
 def push_names(
-    workspace: Workspace, wanted: dict[str, tuple[str, str]], *, ignore_failures: bool, sink: Sink
-) -> None:
+    choice: Choice, store: ImageStore, wanted: Mapping[str, tuple[str, str]], *,
+    ignore_failures: bool = False, sink: Sink,
+) -> None:  # fmt: skip
     """Push images by name; `wanted` says for each where it is named and for whom."""
     if not wanted:
         return
     from orchestrator.engine.registries import open_session
     from orchestrator.image.registry.push import Pusher
 
-    told, stop, choice = one_at_a_time(sink), threading.Event(), workspace.choice
+    told, stop = one_at_a_time(sink), threading.Event()
     failures: list[tuple[str, str, ImageError]] = []
     with open_session(choice.environ, insecure=choice.insecure_registries) as session:
-        pusher = Pusher(open_store(workspace.layout), session, sink=told, stop=stop)
+        pusher = Pusher(store, session, sink=told, stop=stop)
 
         def one(reference: str) -> None:
             try:

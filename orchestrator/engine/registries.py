@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 from orchestrator.errors import RegistryError
+from orchestrator.events import Sink, ignore
 from orchestrator.image.reference import DEFAULT_DOMAIN
 from orchestrator.image.registry import hosts
 from orchestrator.image.registry.client import Found, Registry, Repository, Session
@@ -16,8 +17,10 @@ from orchestrator.image.registry.credentials import CredentialFile, Credentials,
 from orchestrator.image.registry.transport import Transport
 
 if TYPE_CHECKING:
+    from orchestrator.engine.workspace import Choice
     from orchestrator.image.reference import Reference
     from orchestrator.image.registry.hosts import Hosts
+    from orchestrator.image.store import ImageStore
 
 
 def open_session(
@@ -89,6 +92,26 @@ class Registries:
         host, word = (first, rest) if is_host else (DEFAULT_DOMAIN, term)
         with open_session(insecure=self._insecure) as session:
             return session.registry(session.hosts.origin(host)).search(word, most=most)
+
+    def pull(self, names: Sequence[str], *, platform: str = "", sink: Sink = ignore) -> None:
+        """Bring images in, fresh; `platform` as `linux/arm64`, empty: this machine's."""
+        from orchestrator.engine import pulling
+
+        pulling.pull_names(*self._store(), names, platform=platform, sink=sink)
+
+    def push(self, names: Sequence[str], *, sink: Sink = ignore) -> None:
+        """Send images of the store to where their names say."""
+        from orchestrator.engine import pushing
+
+        pushing.push_names(*self._store(), dict.fromkeys(names, ("", "")), sink=sink)
+
+    def _store(self) -> tuple[Choice, ImageStore]:
+        from orchestrator.engine.images import open_store
+        from orchestrator.engine.workspace import Choice
+        from orchestrator.state.layout import Layout
+
+        choice = Choice(insecure_registries=self._insecure)
+        return choice, open_store(Layout.from_environment())
 
     def log_out(self, host: str = "") -> tuple[str, bool]:
         """Forget who one is to a registry; (its name, whether anything was known)."""

@@ -281,11 +281,11 @@ def test_docker_s_own_formats_are_pulled_and_pushed_as_they_are(
     assert "vnd.docker.distribution.manifest.v2+json" in raw
     stack.write(FILE)
     assert stack("run", "--rm", "-T", "s").stdout == "from tar"
-    stack.write(BUILT)
     image = stack("images", "--all", "--quiet").stdout.strip()
     stack("image", "tag", image, f"{HOST}/copy:2")
-    stack("push")
+    stack("image", "push", f"{HOST}/copy:2")
     assert server.digest("copy:2") == server.digest("app:1")
+    stack("image", "pull", f"{HOST}/copy:2")
     found = stack("search", f"{HOST}/app").stdout
     assert f"{HOST}/app" in found
     assert "copy" not in found

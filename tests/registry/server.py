@@ -10,6 +10,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -77,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.is_allowed():
             self.route()
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_CONNECT = do
 
     # ---- who is it? ----
 
@@ -172,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
             if mounted is not None and registry.has_mounts:
                 registry.blobs[name, query["mount"]] = mounted
                 return self.answer(201, Location="/")
-            id_ = str(len(registry.uploads))
+            id_ = str(next(registry.ids))
             registry.uploads[id_] = bytearray()
             return self.answer(202, Location=f"/v2/{name}/blobs/uploads/{id_}?state=x", Range="0-0")
         have = registry.uploads.get(id_)
@@ -219,6 +220,7 @@ class FakeRegistry(ThreadingHTTPServer):
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.uploads: dict[str, bytearray] = {}
+        self.ids = count()
         self.tokens: dict[str, list[str]] = {}
         self.log: list[str] = []
         self.seen: list[dict[str, str]] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli import formats, moments, table, terminal, verbs
 from orchestrator.cli.commands import images, import_image, load
 from orchestrator.cli.grammar import Command, many, option, switch
-from orchestrator.cli.policies import told
+from orchestrator.cli.policies import told, without_downloads
 from orchestrator.cli.questions import confirmed
 from orchestrator.errors import PcomposeError, UsageError
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="image",
     usage="image ls | inspect NAME... | history NAME | tag NAME NEW | rm NAME... | prune | df | "
-          "save NAME... | load [ARCHIVE...] | import ARCHIVE NAME | bootstrap NAME",
+          "pull NAME... | push NAME... | save NAME... | load [ARCHIVE...] | import ARCHIVE NAME | "
+          "bootstrap NAME",
     summary="Images of this machine, of whatever project",
     flags=(
         switch("all", "a", "prune: also images with a name that no container uses"),
@@ -36,7 +37,8 @@ COMMAND = Command(
         option("mirror", "", "bootstrap: where packages come from", metavar="URL"),
         switch("no-trunc", "", "history: whole instructions"),
         option("output", "o", "save: write to this file", metavar="file"),
-        switch("quiet", "q", "ls, history: ids only; load: no progress"),
+        option("platform", "", "pull: for another machine than this one", metavar="os/arch"),
+        switch("quiet", "q", "ls, history: ids only; load, pull, push: no progress"),
     ),
     notes="An image that a container is made of, running or not, is never removed.\n"
           "bootstrap makes debian:bookworm, debian:12-slim, ubuntu:24.04 with mmdebstrap.",
@@ -54,6 +56,8 @@ def run(call: Invocation) -> int:
         "rm": verbs.Verb(_remove, 1, None, ("force",)),
         "prune": verbs.Verb(_prune, flags=("all", "force", "build-cache")),
         "df": verbs.Verb(_usage, flags=("format",)),
+        "pull": verbs.Verb(_pull, 1, None, ("platform", "quiet")),
+        "push": verbs.Verb(_push, 1, None, ("quiet",)),
         "save": verbs.Verb(_save, 1, None, ("output",)),
         "load": verbs.Verb(load.load_all, 0, None, ("input", "quiet")),
         "import": verbs.Verb(import_image.import_one, 2, 2, ("change",)),
@@ -228,6 +232,30 @@ def _usage(call: Invocation, _: list[str]) -> int:
         lines = formats.lines(form, fields)
     for line in lines:
         call.out.line(line)
+    return 0
+
+
+def _pull(call: Invocation, names: list[str]) -> int:
+    return _move(call, names, "pull", platform=call.args.text("platform") or "")
+
+
+def _push(call: Invocation, names: list[str]) -> int:
+    return _move(call, names, "push")
+
+
+def _move(call: Invocation, names: list[str], verb: str, **more: str) -> int:
+    """Between the store and registries."""
+    from orchestrator import api
+
+    if told(call, f"{verb} {', '.join(names)}"):
+        return 0
+    registries = api.registries(insecure=call.root.all("insecure-registry"))
+    renderer = call.out.renderer(verb)
+    sink = without_downloads(renderer) if call.args.has("quiet") else renderer
+    try:
+        (registries.pull if verb == "pull" else registries.push)(names, sink=sink, **more)
+    finally:
+        renderer.close()
     return 0
 
 

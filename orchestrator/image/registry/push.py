@@ -30,7 +30,7 @@ from orchestrator.image.registry.transport import UnansweredError
 from orchestrator.image.store import Image, ImageStore, Layer
 
 LAYERS_AT_ONCE = 4
-_ATTEMPTS = 5
+ATTEMPTS = 5
 """Times in a row that nothing of a blob gets through."""
 _LEVEL = 6
 _WITH_HEADER = 31
@@ -224,7 +224,7 @@ class Pusher:
                 answer = self._look(repository, place)
             place, at = answer
             failures = 0 if at > before else failures + 1
-            if failures >= _ATTEMPTS:
+            if failures >= ATTEMPTS:
                 raise RegistryError(
                     f"{repository.registry.host} does not take {blob.digest}: {why}",
                     hint="what it has of other layers stays there; try again")
