@@ -20,6 +20,7 @@ from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.events import Event, Progress, Sink, Warned
 from orchestrator.image import host
 from orchestrator.image import reference as references
+from orchestrator.image.registry import crew
 from orchestrator.spec.select import select
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _pull_all(
 
     told = one_at_a_time(sink)
     failures: list[tuple[str, str, ImageError]] = []
-    stop = threading.Event()
+    stop = crew.Stop()
     with open_session(choice.environ, insecure=choice.insecure_registries) as session:
         puller = Puller(store, session, sink=told, stop=stop)
 
@@ -220,11 +221,9 @@ def _pull_all(
 
 
 def together(
-    tasks: Sequence[Callable[[], None]], *, most: int, stop: threading.Event, session: Session
+    tasks: Sequence[Callable[[], None]], *, most: int, stop: crew.Stop, session: Session
 ) -> None:  # fmt: skip
     """Do them side by side, until they are done or whoever asked for them has had enough."""
-    from orchestrator.image.registry import crew
-
     def end() -> None:
         stop.set()
         session.transport.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from orchestrator.engine.pulling import failed, one_at_a_time, together
 from orchestrator.errors import ImageError
 from orchestrator.events import Progress, Sink, Warned
 from orchestrator.image import reference as references
+from orchestrator.image.registry import crew
 from orchestrator.spec.select import select
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def push_names(
     from orchestrator.engine.registries import open_session
     from orchestrator.image.registry.push import Pusher
 
-    told, stop = one_at_a_time(sink), threading.Event()
+    told, stop = one_at_a_time(sink), crew.Stop()
     failures: list[tuple[str, str, ImageError]] = []
     with open_session(choice.environ, insecure=choice.insecure_registries) as session:
         pusher = Pusher(store, session, sink=told, stop=stop)

@@ -76,8 +76,8 @@ class Distribution:
     def add(self, entry: Entry, document: bytes) -> None:
         """Remember an image of the store and its manifest; call it inside of `store.adding`."""
         os.makedirs(f"{self._root}/manifests", exist_ok=True)
-        self._write(self._document(entry.manifest), document)
         with locks.locked(f"{self._root}/locks/index"):
+            self._write(self._document(entry.manifest), document)
             known = {k: v for k, v in self._read().items() if os.path.exists(self._record(v["id"]))}
             known[f"{entry.name}@{entry.digest}"] = {
                 "id": entry.image, "manifest": entry.manifest, "media_type": entry.media_type,

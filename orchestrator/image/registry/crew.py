@@ -17,8 +17,26 @@ class StoppedError(Exception):
     """Somebody else has failed, or the user has had enough."""
 
 
+class Stop(threading.Event):
+    """Set when work is to end; that of a part is also set with that of the whole, and not the other
+    way round."""
+
+    def __init__(self, whole: Stop | None = None) -> None:
+        super().__init__()
+        self._parts: list[Stop] = []
+        if whole is not None:
+            whole._parts.append(self)
+            if whole.is_set():
+                self.set()
+
+    def set(self) -> None:
+        super().set()
+        for part in self._parts:
+            part.set()
+
+
 def run(
-    tasks: Sequence[Callable[[], None]], *, most: int, stop: threading.Event,
+    tasks: Sequence[Callable[[], None]], *, most: int, stop: Stop,
     interrupt: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
     """Do all of them, `most` at a time; raises the first failure, after setting `stop`.  Where the
@@ -58,7 +76,7 @@ def run(
         raise StoppedError
 
 
-def _join(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
+def _join(threads: Sequence[threading.Thread], stop: Stop) -> None:
     for thread in threads:
         while thread.is_alive() and not stop.is_set():
             thread.join(0.1)

@@ -67,12 +67,12 @@ class Puller:
 
     def __init__(
         self, store: ImageStore, session: Session, *, sink: events.Sink,
-        stop: threading.Event | None = None,
+        stop: crew.Stop | None = None,
     ) -> None:
         self._store, self._session, self._sink = store, session, sink
         self._distribution = Distribution(store.root)
         self._directory = f"{store.root}/{download.DIRECTORY}"
-        self.stop = stop or threading.Event()
+        self.stop = stop or crew.Stop()
         self._gate = threading.BoundedSemaphore(LAYERS_AT_ONCE)
 
     def pull(self, wanted: Wanted) -> Pulled:
@@ -186,9 +186,11 @@ class Puller:
         missing = {diff_id: blob for diff_id, blob in pairs if found[diff_id] is None}
         report.total = sum(blob.size for blob in missing.values())
 
+        stop = crew.Stop(self.stop)  # a fault of this image ends no other one
+
         def fetch(diff_id: str, blob: Descriptor) -> None:
             with self._gate:
-                fill = partial(self._fill, plan.repository, blob, report)
+                fill = partial(self._fill, plan.repository, blob, report, stop)
                 try:
                     found[diff_id] = self._store.add_layer(diff_id, fill)
                 except _SpoiledError:
@@ -196,13 +198,14 @@ class Puller:
                 report.settle(blob.size)
 
         tasks = [partial(fetch, diff_id, blob) for diff_id, blob in missing.items()]
-        crew.run(tasks, most=LAYERS_AT_ONCE, stop=self.stop)
+        crew.run(tasks, most=LAYERS_AT_ONCE, stop=stop)
         return [layer for diff_id, _ in pairs if (layer := found[diff_id]) is not None]
 
     def _fill(
-        self, repository: Repository, blob: Descriptor, report: Report, directory: str
-    ) -> tuple[str, int]:
-        with Download(repository, blob, directory=self._directory, stop=self.stop,
+        self, repository: Repository, blob: Descriptor, report: Report, stop: crew.Stop,
+        directory: str,
+    ) -> tuple[str, int]:  # fmt: skip
+        with Download(repository, blob, directory=self._directory, stop=stop,
                       advance=report.advance) as stream:  # fmt: skip
             try:
                 with compression.opened(stream, what=f"layer {blob.digest}") as plain:

@@ -66,11 +66,11 @@ class Pusher:
 
     def __init__(
         self, store: ImageStore, session: Session, *, sink: events.Sink,
-        stop: threading.Event | None = None,
+        stop: crew.Stop | None = None,
     ) -> None:
         self._store, self._session, self._sink = store, session, sink
         self._distribution = Distribution(store.root)
-        self.stop = stop or threading.Event()
+        self.stop = stop or crew.Stop()
         self._gate = threading.BoundedSemaphore(LAYERS_AT_ONCE)
         self._silent: set[str] = set()
         """Registries that a blob could not be had from: they are asked once."""
@@ -120,7 +120,7 @@ class Pusher:
 
         unique = {layer.diff_id: layer for layer in layers}
         crew.run([partial(one, layer) for layer in unique.values()], most=LAYERS_AT_ONCE,
-                 stop=self.stop)  # fmt: skip
+                 stop=crew.Stop(self.stop))  # fmt: skip
         blobs = [found[layer.diff_id] for layer in layers]
         document = self._document(job, blobs)
         job.repository.put_manifest(job.reference.tag, document)
