@@ -272,7 +272,9 @@ ELSEWHERE = {
     "services.*.volumes.*.bind.selinux": "refused on a kernel that has SELinux: "
                                          "tests/engine/test_isolation.py",
     "services.*.attach": "decides whose output `up` shows: tests/e2e/test_following.py",
-    "services.*.pull_policy": "decides whether an image is built: tests/e2e/test_builds.py",
+    "services.*.pull_policy": "decides whether an image is built, or pulled: "
+                              "tests/e2e/test_builds.py, tests/engine/test_pulling.py",
+    "services.*.build.pull": "asks a registry first: tests/e2e/test_registries.py",
     "services.*.platform": "is compared with the image's: tests/engine/test_cdi.py and "
                            "engine.platforms",
     "services.*.build.cache_from": "is used when a step is missed: tests/e2e/test_builds.py",
