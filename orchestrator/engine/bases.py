@@ -51,9 +51,8 @@ class Bases:
         from orchestrator.engine import pulling
 
         try:
-            pulling.pull_names(
-                self._choice.environ, self._store, [reference], platform=platform,
-                insecure=self._choice.insecure_registries, sink=self._sink)  # fmt: skip
+            pulling.pull_names(self._choice, self._store, [reference], platform=platform,
+                               sink=self._sink)  # fmt: skip
         except ImageError as exc:
             if known is None:
                 raise self._not_found(reference, exc) from exc

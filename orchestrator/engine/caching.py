@@ -114,9 +114,7 @@ class CacheExchange:
         if source.kind == "local":
             [reference] = archive.load(self._store, f"{source.place}/{FILE}")
             return reference
-        choice = self._workspace.choice
-        pulling.pull_names(choice.environ, self._store, [source.place], sink=self._sink,
-                           insecure=choice.insecure_registries)  # fmt: skip
+        pulling.pull_names(self._workspace.choice, self._store, [source.place], sink=self._sink)
         return source.place
 
     def _known(self, reference: str) -> Image:
@@ -154,8 +152,8 @@ class CacheExchange:
             os.makedirs(target.place, exist_ok=True)
             save_file(self._store, [reference], f"{target.place}/{FILE}")
         else:
-            pushing.push_names(self._workspace, {reference: ("", "cache_to")},
-                               ignore_failures=False, sink=self._sink)  # fmt: skip
+            pushing.push_names(self._workspace.choice, self._store, {reference: ("", "cache_to")},
+                               sink=self._sink)  # fmt: skip
 
     def tidy(self) -> None:
         """Take the images of caches away, whose layers the records of steps keep.  Not inside of

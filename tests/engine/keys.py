@@ -279,7 +279,6 @@ ELSEWHERE = {
                            "engine.platforms",
     "services.*.build.cache_from": "is used when a step is missed: tests/e2e/test_builds.py",
     "services.*.build.cache_to": "is written after a build: tests/e2e/test_builds.py",
-    "services.*.build.pull": "asks a registry: tests/e2e/test_registries.py",
     "services.*.build.ssh": "needs an agent: tests/build and engine.buildfile",
     "services.*.build.tags": "names the image once it is made: tests/e2e/test_builds.py",
     **{f"services.*.{key}": "needs a device of CDI: tests/engine/test_cdi.py" for key in (
