@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("stats", "Show what containers use, again and again"),
     "stop": ("stop", "Stop containers"),
     "top": ("top", "Show the processes of running containers"),
+    "ui": ("ui", "Serve a page with graph, states, logs and plan on loopback"),
     "unpause": ("unpause", "Let paused containers go on"),
     "up": ("up", "Create and start containers"),
     "version": ("version", "Print the version"),
@@ -121,6 +122,10 @@ class Invocation:
     def __init__(self, root: Arguments, args: Arguments, out: Output) -> None:
         self.root, self.args, self.out = root, args, out
         self._project: Project | None = None
+
+    def renewed(self) -> Invocation:
+        """The same with the files to be read anew."""
+        return Invocation(self.root, self.args, self.out)
 
     @property
     def is_dry_run(self) -> bool:
