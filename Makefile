@@ -63,6 +63,7 @@ docs: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks.run
+	@$(BIN)/python -m benchmarks.build
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

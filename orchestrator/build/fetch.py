@@ -16,11 +16,12 @@ from hashlib import sha256
 from orchestrator.build.fault import Place, fault
 from orchestrator.build.tree import Tree
 from orchestrator.errors import BuildError
+from orchestrator.image import digest
 from orchestrator.image.store import ImageStore
 
 _TIMEOUT = 60.0
 _CHUNK = 1 << 20
-_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
+_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _GIT = re.compile(r"(?:git@[\w.-]+:|(?:https?|ssh|git)://)[^#\s]+?(?:\.git)?")
 _REVISION = re.compile(r"[\w./-]*", re.ASCII)
 
@@ -81,7 +82,7 @@ class Fetched:
         if self.checksum:
             if not _CHECKSUM.fullmatch(self.checksum) and not is_git(self.url):
                 raise self._fault(f"`{self.checksum}` is no checksum",
-                            hint="sha256: and 64 hexadecimal digits")
+                            hint="sha256: and 64 hexadecimal digits, or sha512: and 128")
             return {self.url: self.checksum}
         if is_git(self.url):
             return {self.url: f"{self._commit()} {self.keep_git_dir}"}
@@ -130,9 +131,12 @@ class Fetched:
         except (OSError, ValueError, HTTPException) as exc:
             raise self._fault(f"cannot fetch {self.url}: {exc}") from exc
         self._content = f"sha256:{hashed.hexdigest()}"
-        if self.checksum and self._content != self.checksum:
-            raise self._fault(f"{self.url} is not what was expected: it is "
-                        f"{self._content}, not {self.checksum}")
+        found = self._content
+        if self.checksum.startswith("sha512:"):
+            found = digest.of_file(name, algorithm="sha512")
+        if self.checksum and found != self.checksum:
+            raise self._fault(f"{self.url} is not what was expected: it is {found}, "
+                              f"not {self.checksum}")
         os.chmod(name, 0o600)
         os.utime(name, (0, _time(modified)))
 

@@ -23,7 +23,7 @@ from orchestrator.errors import BuildError, InternalError, PcomposeError
 from orchestrator.events import Warned
 from orchestrator.image import config as configs
 from orchestrator.image import digest
-from orchestrator.image.config import ConfigFile, History, ImageConfig, Platform
+from orchestrator.image.config import ConfigFile, ImageConfig, Platform
 from orchestrator.image.manifest import host_platform
 from orchestrator.image.steps import StepRecords
 from orchestrator.image.store import Image
@@ -147,7 +147,7 @@ class _Build:
                                [layer.diff_id for layer in layers])  # fmt: skip
         return State(
             chain=chain, layers=layers, config=replace(file.config, on_build=()),
-            history=[*_unsaid(file, len(layers)), *file.history], created=file.created,
+            history=list(file.whole_history()), created=file.created,
             author=file.author, host_usr=image.host_usr,
         )  # fmt: skip
 
@@ -197,12 +197,6 @@ class _Build:
         if unused:
             self._drivers.sink(Warned(
                 message=f"{file}: no ARG takes the build argument {', '.join(unused)}"))
-
-
-def _unsaid(file: ConfigFile, layers: int) -> list[History]:
-    """For layers of which the image does not say how they came to be: each has its entry."""
-    said = sum(not item.empty_layer for item in file.history)
-    return [History()] * (layers - said)
 
 
 def platform_of(text: str) -> Platform:

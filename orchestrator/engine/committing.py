@@ -53,7 +53,7 @@ def commit(workspace: Workspace, service: str, options: CommitOptions, *, sink: 
         base = configs.parse(store.read_blob(image.id))
         now = round(time.time(), 3)
         layers = [*store.layers(image), *([layer] if layer else [])]
-        history = [*base.history, History(
+        history = [*base.whole_history(), History(
             created=now, created_by=f"commit of {record.name}", comment=options.message,
             empty_layer=layer is None)]  # fmt: skip
         file = replace(base, created=now, config=config, author=options.author or base.author,

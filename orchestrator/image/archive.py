@@ -20,7 +20,7 @@ from orchestrator.errors import ImageError
 from orchestrator.image import compression, digest, document, layers, manifest, sources, writing
 from orchestrator.image import config as configs
 from orchestrator.image import reference as references
-from orchestrator.image.config import ConfigFile, ImageConfig
+from orchestrator.image.config import ConfigFile, History, ImageConfig
 from orchestrator.image.digest import Hashing, Limited, Readable
 from orchestrator.image.manifest import Descriptor, Index, Manifest
 from orchestrator.image.sources import Source
@@ -325,10 +325,9 @@ def _same(
 
 
 def _new_image(store: ImageStore, layer: Layer, config: ImageConfig) -> Image:
+    now = round(time.time(), 3)
     file = ConfigFile(
-        platform=manifest.host_platform(),
-        created=round(time.time(), 3),
-        config=config,
-        diff_ids=(layer.diff_id,),
-    )
+        platform=manifest.host_platform(), created=now, config=config, diff_ids=(layer.diff_id,),
+        history=(History(created_by="import", comment="pcompose"),),  # the same on two machines
+    )  # fmt: skip
     return store.add_image(configs.dump(file), [layer])

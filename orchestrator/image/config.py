@@ -90,6 +90,12 @@ class ConfigFile:
     """Oldest first; empty where the image does not say."""
     author: str = ""
 
+    def whole_history(self) -> tuple[History, ...]:
+        """The history with an entry for each layer, also those it says nothing of: who builds on
+        the image, Buildah above all, counts them."""
+        said = sum(not item.empty_layer for item in self.history)
+        return (*[History()] * (len(self.diff_ids) - said), *self.history)
+
 
 def parse(data: bytes, *, what: str = "image config") -> ConfigFile:
     """The config file in `data`; ImageError where it is none."""

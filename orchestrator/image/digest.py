@@ -34,6 +34,14 @@ def of_bytes(data: bytes, *, algorithm: str = "sha256") -> str:
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
+def of_file(path: str, *, algorithm: str = "sha256") -> str:
+    """`sha256:…` of what is in the file."""
+    import hashlib
+
+    with open(path, "rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
 class Hashing:
     """A stream that passes reads through and hashes what went by."""
 

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.build.fault import Place
+from orchestrator.build.fetch import Fetched
 from orchestrator.build.remote import Remotes, is_remote
 from orchestrator.errors import BuildError
+from orchestrator.image import digest
 from orchestrator.image.store import ImageStore
 from tests.image.archives import layer
 
@@ -73,6 +76,27 @@ def test_what_is_not_there_is_told(remotes: Remotes, server: tuple[Path, str]) -
     (server[0] / "bad.tar").write_bytes(FILES[:700])
     with pytest.raises(BuildError, match=r"bad.tar: .*early"):
         remotes.directory(f"{server[1]}/bad.tar")
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_what_is_added_has_the_checksum_that_was_expected(
+    remotes: Remotes, server: tuple[Path, str], algorithm: str
+) -> None:
+    (server[0] / "f").write_bytes(b"content")
+    right = digest.of_bytes(b"content", algorithm=algorithm)
+    wrong = digest.of_bytes(b"other", algorithm=algorithm)
+    place = Place(file="Dockerfile", line=3, column=1)
+    for checksum in (right, wrong):
+        fetched = Fetched(place=place, url=f"{server[1]}/f", store=remotes.store,
+                          checksum=checksum)  # fmt: skip
+        try:
+            if checksum == right:
+                assert Path(fetched.directory(), "f").read_bytes() == b"content"
+                continue
+            with pytest.raises(BuildError, match=f"Dockerfile:3:1: ADD: .*it is {right}, not"):
+                fetched.directory()
+        finally:
+            fetched.close()
 
 
 @pytest.fixture
