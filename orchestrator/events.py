@@ -7,8 +7,9 @@ turned into progress lines, JSON or assertions by others.  Nothing here prints.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from orchestrator.dataclass import asdict, dataclass, field
 
 Kind = Literal["Container", "Network", "Volume", "Image", "Service", "Snapshot"]
 Status = Literal["Working", "Done", "Warning", "Error"]

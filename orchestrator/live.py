@@ -78,8 +78,7 @@ class LiveProject(Project):
         """Run a command (none: the service's own) in a new container of the service to its end,
         dependencies first.  The container stays unless `options` say `remove`.  DeadlineError
         `timeout` seconds after its start."""
-        from dataclasses import replace
-
+        from orchestrator.dataclass import replace
         from orchestrator.engine import capturing
         from orchestrator.engine.oneoff import RunOptions
 

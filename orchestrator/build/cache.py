@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.image.steps import StepRecords
 
 _SHOWN = 4

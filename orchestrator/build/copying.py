@@ -12,10 +12,10 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from orchestrator.build.modes import ModeChange
 from orchestrator.build.tree import Entry, Tree
+from orchestrator.dataclass import dataclass
 from orchestrator.linux import chase
 
 _CHUNK = 8 << 20

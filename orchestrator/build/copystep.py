@@ -6,7 +6,6 @@ import os
 import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 
 from orchestrator.build import ignore
 from orchestrator.build.cache import Ingredients, described
@@ -16,6 +15,7 @@ from orchestrator.build.ignore import Rules
 from orchestrator.build.modes import ModeChange
 from orchestrator.build.tree import Entry, Tree
 from orchestrator.build.view import Layers, Scratch, mounted
+from orchestrator.dataclass import dataclass, field
 from orchestrator.image.steps import StepRecords
 from orchestrator.image.store import ImageStore
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orchestrator.build.cache import Ingredients
 from orchestrator.build.copying import Change, Copier
 from orchestrator.build.fault import Place
 from orchestrator.build.view import Layers, Scratch, mounted
+from orchestrator.dataclass import dataclass
 from orchestrator.image.store import ImageStore
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import BuildError
 
 

@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 
 from orchestrator.build.fault import Place, fault
 from orchestrator.build.tree import Tree
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import BuildError
 from orchestrator.image import digest
 from orchestrator.image.store import ImageStore

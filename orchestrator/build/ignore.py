@@ -11,7 +11,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from orchestrator.dataclass import dataclass
 
 MAGIC = frozenset("*?[\\")
 

@@ -6,10 +6,9 @@ put in.  Knows no syntax and no effect.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orchestrator.build.fault import Place
 from orchestrator.build.lines import Heredoc
+from orchestrator.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

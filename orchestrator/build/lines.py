@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, replace
 
 from orchestrator.build import words
 from orchestrator.build.fault import Place, fault
+from orchestrator.dataclass import dataclass, replace
 
 WITH_HEREDOC = ("RUN", "COPY", "ADD")
 _DIRECTIVE = re.compile(r"#[ \t]*([a-zA-Z][a-zA-Z0-9]*)[ \t]*=[ \t]*(.+?)[ \t]*")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.build import instructions as kinds
 from orchestrator.build import lines, parse, words
 from orchestrator.build.fault import fault
 from orchestrator.build.instructions import Instruction
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import BuildError, ImageError
 from orchestrator.image import config as configs
 from orchestrator.image.config import ImageConfig

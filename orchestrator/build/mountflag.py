@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from orchestrator.build.fault import Place, fault, near
 from orchestrator.build.instructions import MountFlag
+from orchestrator.dataclass import dataclass
 
 Type = Literal["bind", "cache", "tmpfs", "secret", "ssh"]
 _ALIASES = {

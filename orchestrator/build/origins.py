@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 
 from orchestrator.build import cache, ignore
 from orchestrator.build.contents import Contents
@@ -19,6 +18,7 @@ from orchestrator.build.request import BuildRequest, Drivers
 from orchestrator.build.runstep import Source
 from orchestrator.build.tree import Tree
 from orchestrator.build.view import Layers, Scratch, mounted
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import BuildError, ImageError
 from orchestrator.image.steps import StepRecords
 from orchestrator.image.store import Image

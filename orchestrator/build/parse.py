@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from orchestrator.build import instructions as kinds
@@ -17,6 +16,7 @@ from orchestrator.build import lines, mountflag, words
 from orchestrator.build.fault import Place, fault, near
 from orchestrator.build.instructions import Command, Dockerfile, Instruction, Run
 from orchestrator.build.lines import Line
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import BuildError
 
 STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")

@@ -6,11 +6,11 @@ What comes lies in the store's scratch space until the build is over.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
 from orchestrator.build import fetch
 from orchestrator.build.fault import Place
 from orchestrator.build.fetch import Fetched
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import BuildError, ImageError
 from orchestrator.image.store import ImageStore
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import BuildError
 from orchestrator.events import Sink
 

@@ -6,7 +6,6 @@ Owns its mounts and what of it counts for the cache; who runs the container come
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from orchestrator.build.cache import Ingredients, digest
 from orchestrator.build.copystep import OpenTree
@@ -15,6 +14,7 @@ from orchestrator.build.lines import Heredoc, parse_mark
 from orchestrator.build.mountflag import Mount
 from orchestrator.build.request import BuildRequest, Drivers, Output
 from orchestrator.build.view import Layers
+from orchestrator.dataclass import dataclass
 
 PIPES = "/dev/pipes"
 """Where BuildKit puts here-documents that are programs."""

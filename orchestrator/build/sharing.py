@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 
+from orchestrator.dataclass import asdict
 from orchestrator.errors import ImageError
 from orchestrator.image import config as configs
 from orchestrator.image import document

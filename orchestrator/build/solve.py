@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import replace
 
 from orchestrator.build import cache, sharing, stages
 from orchestrator.build.fault import Place, fault
@@ -19,6 +18,7 @@ from orchestrator.build.stage import StageBuild
 from orchestrator.build.stages import Stage, Stages
 from orchestrator.build.step import State
 from orchestrator.build.view import Layers
+from orchestrator.dataclass import replace
 from orchestrator.errors import BuildError, InternalError, PcomposeError
 from orchestrator.events import Warned
 from orchestrator.image import config as configs

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 from orchestrator.build import copystep, fetch, metadata, mountflag, runstep
@@ -25,6 +24,7 @@ from orchestrator.build.request import BuildRequest, Drivers
 from orchestrator.build.runstep import RunStep, Source
 from orchestrator.build.stages import Stage, expanded
 from orchestrator.build.step import State, Steps
+from orchestrator.dataclass import replace
 from orchestrator.events import Warned
 from orchestrator.image import merged
 from orchestrator.image.steps import StepRecords

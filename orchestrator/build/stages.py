@@ -7,13 +7,13 @@ which the caller answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from orchestrator.build import instructions as kinds
 from orchestrator.build import lines, words
 from orchestrator.build.fault import Place, fault, near
 from orchestrator.build.instructions import Dockerfile, Instruction
 from orchestrator.build.parse import instruction
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import BuildError
 
 SCRATCH = "scratch"

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from orchestrator import events
@@ -19,6 +18,7 @@ from orchestrator.build.cache import Ingredients
 from orchestrator.build.fault import Place, fault
 from orchestrator.build.request import BuildRequest, CancelledError, Drivers
 from orchestrator.build.view import Layers
+from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.errors import ImageError, PcomposeError
 from orchestrator.image import locks
 from orchestrator.image.config import History, ImageConfig

@@ -10,11 +10,11 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from orchestrator.build import ignore
 from orchestrator.build.contents import Contents
 from orchestrator.build.ignore import MAGIC, Rules
+from orchestrator.dataclass import dataclass
 from orchestrator.linux import chase
 
 _XATTRS = ("user.", "security.capability", "system.posix_acl_")

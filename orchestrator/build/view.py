@@ -10,7 +10,8 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+from orchestrator.dataclass import dataclass, field
 
 _own = threading.local()
 

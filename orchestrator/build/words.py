@@ -8,9 +8,9 @@ the operators `- + ? :- :+ :? # ## % %% / //`.  Pure; faults are ValueError with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from orchestrator.build import globs
+from orchestrator.dataclass import dataclass
 
 _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _DIGITS = frozenset("0123456789")

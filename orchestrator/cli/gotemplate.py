@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import UsageError
 
 Value = Any

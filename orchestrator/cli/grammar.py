@@ -8,9 +8,9 @@ it.  Knows no command; prints nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import InternalError, UsageError
 
 Kind = Literal["bool", "str", "int", "list"]

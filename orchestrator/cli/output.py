@@ -9,10 +9,10 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
 from orchestrator.cli import terminal
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import terminal
 from orchestrator.cli.output import Output
+from orchestrator.dataclass import replace
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
+from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.engine.endpoints import Attachment
 from orchestrator.engine.places import spot
 from orchestrator.engine.subnets import Routes, is_host_of, network_record

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import re
 import select
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from orchestrator import events
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import session, submit
 from orchestrator.engine.lookup import running_replica
 from orchestrator.engine.workspace import Workspace

@@ -11,8 +11,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine.images import open_store
 from orchestrator.errors import ImageError, UsageError
 from orchestrator.events import Sink

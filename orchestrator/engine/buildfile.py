@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator import names
 from orchestrator.build import cache, remote
 from orchestrator.build.fault import near
 from orchestrator.build.request import BuildRequest
+from orchestrator.dataclass import dataclass, field
 from orchestrator.engine.places import spot
 from orchestrator.errors import BuildError, SpecError
 

@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.engine import interruption
 from orchestrator.engine.bases import Bases
 from orchestrator.engine.caching import CacheExchange

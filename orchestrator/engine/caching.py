@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError
 from orchestrator.events import Sink, Warned
 from orchestrator.image import reference as references

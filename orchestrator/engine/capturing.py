@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import executing, interruption, oneoff
 from orchestrator.engine.interruption import Interrupted
 from orchestrator.errors import DeadlineError

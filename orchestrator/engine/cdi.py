@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import SpecError
 from orchestrator.runtime.spec import Device, Mount, RootHook
 from orchestrator.spec import yaml

@@ -10,9 +10,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.engine import copying
 from orchestrator.engine.images import open_store
 from orchestrator.engine.workspace import Workspace

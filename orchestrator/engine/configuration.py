@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import UsageError
 from orchestrator.spec import dump, hashing
@@ -149,8 +149,8 @@ class Configuration:
         """Why the value at a dotted path is what it is, as text or `json`.  UsageError where the
         files say nothing there."""
         import json
-        from dataclasses import asdict
 
+        from orchestrator.dataclass import asdict
         from orchestrator.spec import explained
         from orchestrator.spec.provenance import Trace
         from orchestrator.spec.report import Report

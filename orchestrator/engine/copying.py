@@ -13,9 +13,9 @@ import posixpath
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import BinaryIO
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine.lookup import check
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import UsageError

@@ -6,9 +6,9 @@ addresses nor a supervisor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.engine import images, machine, material
 from orchestrator.engine.workspace import Workspace
 from orchestrator.plan import actions

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator import names
+from orchestrator.dataclass import dataclass
 from orchestrator.network import bridgeopts
 from orchestrator.plan import resources
 from orchestrator.runtime import spec as runtime

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.engine import lookup, submit
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError

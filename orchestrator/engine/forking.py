@@ -7,9 +7,9 @@ lie below the volumes of all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import replace
 from orchestrator.engine import lifecycle, reconcile, snapshots
 from orchestrator.engine.workspace import Workspace, check_project_name
 from orchestrator.errors import UsageError

@@ -6,9 +6,9 @@ Knows the store by its interface; never unpacks anything itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import ImageNotFoundError
 from orchestrator.image import host
 from orchestrator.image.store import Image, ImageStore

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.build import cachemount
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import inventory
 from orchestrator.engine.inventory import StoredImage
 from orchestrator.errors import ImageError, ImageNotFoundError

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine.images import open_store
 from orchestrator.engine.lookup import containers
 from orchestrator.engine.workspace import Workspace

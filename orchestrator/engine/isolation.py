@@ -8,8 +8,8 @@ for what has no meaning.  What is read of the machine for it (profiles, CDI file
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
+from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.engine.places import fault, near
 from orchestrator.errors import SpecError
 from orchestrator.linux import devicebpf

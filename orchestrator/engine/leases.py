@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import replace
 from orchestrator.errors import UsageError
 from orchestrator.linux import fds, procfs
 from orchestrator.state import leases, store

@@ -7,9 +7,9 @@ of another project.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import replace
 from orchestrator.engine.mounting import Lent
 from orchestrator.engine.places import fault
 from orchestrator.runtime.spec import ContainerSpec

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import submit
 from orchestrator.state import observe
 from orchestrator.state.layout import Layout

@@ -9,9 +9,9 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from orchestrator import events
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import interruption
 from orchestrator.engine.session import Signals
 from orchestrator.engine.submit import Submission

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
+from orchestrator.dataclass import replace
 from orchestrator.engine import cdi, isolation, limits
 from orchestrator.engine.isolation import Assets
 from orchestrator.engine.places import fault, spot

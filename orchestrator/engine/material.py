@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.dataclass import replace
 from orchestrator.engine.places import spot
 from orchestrator.errors import SpecError, StateError
 from orchestrator.runtime.spec import File

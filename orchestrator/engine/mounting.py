@@ -8,8 +8,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.plan import resources
 from orchestrator.runtime.spec import Mount
 from orchestrator.spec.model import Project, Service, Volume, VolumeMount

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import __version__, names
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import allocate, subnets
 from orchestrator.errors import NetworkError
 from orchestrator.state import store, volumes

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 from orchestrator import events, names
+from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.engine import (
     allocate,
     building,

@@ -6,9 +6,9 @@ Data only; `cli.drawing` makes text and pictures of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine.lookup import check_services, declared_if_any
 from orchestrator.plan import graph, teardown
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.dataclass import replace
 from orchestrator.engine.images import open_store
 from orchestrator.errors import ImageError
 from orchestrator.image import reference as references

@@ -10,8 +10,8 @@ import _socket
 import errno
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import endpoints
 from orchestrator.engine.mounting import driver_opts, looks_like_a_file, may_create_source
 from orchestrator.engine.places import spot

@@ -6,9 +6,9 @@ two projects with one of them would meet there; here each gets the name it would
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import replace
 from orchestrator.names import resource_name
 
 if TYPE_CHECKING:

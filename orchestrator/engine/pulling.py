@@ -10,10 +10,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import images, interruption, platforms
 from orchestrator.engine.places import spot
 from orchestrator.errors import ImageError, ImageNotFoundError

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import reaching
 from orchestrator.engine.logs import LogEntry, Stream
 from orchestrator.engine.lookup import check

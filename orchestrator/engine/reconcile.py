@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from orchestrator.dataclass import replace
 from orchestrator.engine import (
     allocate,
     executable,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import RegistryError
 from orchestrator.events import Sink, ignore
 from orchestrator.image.reference import DEFAULT_DOMAIN

@@ -14,10 +14,10 @@ import platform
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orchestrator import __version__
+from orchestrator.dataclass import asdict
 from orchestrator.engine.lookup import declared_if_any
 from orchestrator.errors import PcomposeError, StateError
 from orchestrator.events import Sink

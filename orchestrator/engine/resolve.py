@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal costs 4 ms
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator import names
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import endpoints, hooks, isolation, limits
 from orchestrator.engine.isolation import Assets
 from orchestrator.engine.mounting import Mounting

@@ -11,9 +11,9 @@ import _signal  # type: ignore[import-not-found]  # signal costs 4 ms
 import os
 import select
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Protocol, TypeAlias
 
+from orchestrator.dataclass import asdict
 from orchestrator.errors import SupervisorError, from_json
 from orchestrator.linux import tty
 from orchestrator.state.layout import Layout

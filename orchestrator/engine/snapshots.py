@@ -14,9 +14,9 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import translate
 from orchestrator.engine.lookup import check, selected
 from orchestrator.engine.reconcile import Change

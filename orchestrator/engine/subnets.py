@@ -5,10 +5,10 @@ for; under the machine-wide lock, which `allocate` holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from orchestrator import names
+from orchestrator.dataclass import replace
 from orchestrator.engine.places import spot
 from orchestrator.errors import SpecError
 from orchestrator.network import bridgeopts, ipam

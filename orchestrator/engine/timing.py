@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import UsageError
 from orchestrator.events import Progress
 from orchestrator.state import store

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 
 from orchestrator import __version__, names
+from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.engine import images, lending, material
 from orchestrator.engine.allocate import Allocation, Wanted
 from orchestrator.engine.isolation import NO_ASSETS, Assets

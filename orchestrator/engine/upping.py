@@ -7,9 +7,9 @@ Knows the rules of when a session ends and with which code; prints nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine import drafting, reconcile, submit, timing, translate
 from orchestrator.engine.logs import LogEntry, Stream
 from orchestrator.engine.lookup import selected

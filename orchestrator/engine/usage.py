@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass
 from orchestrator.engine.lookup import containers
 from orchestrator.errors import PcomposeError
 from orchestrator.linux import cgroupfs, procfs

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import StateError
 from orchestrator.state import driveropts, layout, volumes
 from orchestrator.state.records import VolumeRecord

@@ -11,10 +11,10 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from orchestrator.dataclass import asdict
 from orchestrator.engine import building, lifecycle, reconcile, syncing
 from orchestrator.engine.buildfile import BuildOptions
 from orchestrator.engine.imagestore import Images

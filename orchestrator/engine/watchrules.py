@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.build import ignore
+from orchestrator.dataclass import dataclass, field
 from orchestrator.engine.places import spot
 from orchestrator.errors import SpecError, UsageError
 

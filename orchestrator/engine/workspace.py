@@ -9,11 +9,11 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
 from orchestrator import names
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.state.layout import Layout
 

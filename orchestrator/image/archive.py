@@ -13,9 +13,9 @@ import posixpath
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from orchestrator import events
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError
 from orchestrator.image import compression, digest, document, layers, manifest, sources, writing
 from orchestrator.image import config as configs

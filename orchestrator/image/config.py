@@ -7,9 +7,9 @@ agree where it matters).  Knows nothing of Compose files and nothing of layers b
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import ImageError
 from orchestrator.image import digest, document
 

@@ -14,9 +14,9 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError
 from orchestrator.image import locks, manifest
 from orchestrator.image.manifest import Descriptor, Manifest

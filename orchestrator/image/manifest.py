@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import ImageError
 from orchestrator.image import config as configs
 from orchestrator.image import digest, document

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from hashlib import sha256
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError
 from orchestrator.image import writing
 from orchestrator.image.layers import OPAQUE, OPAQUE_XATTR, WHITEOUT

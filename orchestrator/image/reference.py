@@ -8,8 +8,8 @@ exists is the store's affair.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import ImageError
 
 DEFAULT_DOMAIN = "docker.io"

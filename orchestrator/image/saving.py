@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.image import config as configs
 from orchestrator.image import digest, reference, writing

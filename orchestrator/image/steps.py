@@ -13,8 +13,9 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from orchestrator.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

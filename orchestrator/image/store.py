@@ -28,9 +28,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.image import config as configs
 from orchestrator.image import digest, locks, removal

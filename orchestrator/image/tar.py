@@ -8,9 +8,9 @@ entries and their content and touches no file.  Formats: POSIX.1-2001 pax(1), ta
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import ImageError
 from orchestrator.image.digest import CHUNK, Readable
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError
 from orchestrator.image import tar, writing
 from orchestrator.image.digest import CHUNK, Readable

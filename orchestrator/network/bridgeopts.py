@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+from orchestrator.dataclass import dataclass
 
 _BRIDGE = "com.docker.network.bridge."
 NAME = _BRIDGE + "name"

@@ -10,9 +10,9 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import replace
 from orchestrator.network import dnspacket, files
 from orchestrator.network.dnspacket import MalformedError, Question
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from orchestrator.dataclass import dataclass
 
 A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
 IN = 1

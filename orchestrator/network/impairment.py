@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
+
+from orchestrator.dataclass import dataclass, field
 
 Direction = Literal["out", "in"]
 """As the container sees it."""

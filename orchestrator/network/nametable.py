@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from orchestrator.dataclass import dataclass, field
 
 Memberships = Mapping[str, tuple[Sequence[str], Sequence[str]]]
 """Network -> (the container's names on it, its addresses on it)."""

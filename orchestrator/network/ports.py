@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import NetworkError, PortInUseError
 from orchestrator.linux import procfs
 from orchestrator.network import waiting

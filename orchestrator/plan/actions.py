@@ -7,9 +7,9 @@ tests assert.  Containers are named by name; where two generations of one name e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.dataclass import dataclass
 from orchestrator.names import short
 
 Phase = Literal["pre_start", "post_start", "pre_stop"]

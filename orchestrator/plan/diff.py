@@ -15,8 +15,8 @@ prefix of that is a state from which the next `up` finds its way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 
+from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.errors import PlanError
 from orchestrator.names import short
 from orchestrator.plan import graph, orphans, replicas, resources

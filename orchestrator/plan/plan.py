@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +58,7 @@ class Plan:
 
     def to_json(self) -> list[dict[str, Any]]:  # JSON has no narrower type
         """For `plan --format json`."""
-        from dataclasses import asdict
+        from orchestrator.dataclass import asdict
 
         return [
             {

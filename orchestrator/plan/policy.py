@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from orchestrator.dataclass import dataclass, field
 
 Recreate = Literal["diverged", "force", "never"]
 Ports = Literal["fixed", "auto", "none"]

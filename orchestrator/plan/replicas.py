@@ -7,9 +7,9 @@ replica: older ones are what an interrupted `up` left over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.names import container_name
 from orchestrator.plan import endpoints
 from orchestrator.plan.explain import explain, shorten

@@ -9,8 +9,8 @@ never rewritten.  A volume is never touched once it exists, unless the user has 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import PlanError
 from orchestrator.names import resource_name
 from orchestrator.plan.explain import explain_trees

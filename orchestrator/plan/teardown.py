@@ -9,8 +9,8 @@ stopped side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 
+from orchestrator.dataclass import replace
 from orchestrator.errors import PlanError
 from orchestrator.names import short
 from orchestrator.plan import graph, orphans

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import LaunchError
 from orchestrator.linux import devicebpf, syscalls
 from orchestrator.runtime import devices, groups, joining, privilege, sysctl

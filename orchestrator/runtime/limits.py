@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import LaunchError
 from orchestrator.linux import cgroupfs
 from orchestrator.runtime.groups import Group

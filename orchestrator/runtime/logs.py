@@ -10,9 +10,9 @@ import heapq
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.dataclass import dataclass
 from orchestrator.runtime.pump import BREAK, RECORD, segments
 
 Stream = Literal["stdout", "stderr"]

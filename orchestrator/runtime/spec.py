@@ -10,9 +10,10 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal
+
+from orchestrator.dataclass import asdict, dataclass, field, fields, is_dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.linux import cgroupfs, procfs
 
 _TICKS = os.sysconf("SC_CLK_TCK")

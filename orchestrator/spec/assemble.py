@@ -8,9 +8,9 @@ directory and its own variables.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import SpecError
 from orchestrator.spec import (
     canonical,

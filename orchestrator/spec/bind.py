@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from orchestrator import names
+from orchestrator.dataclass import replace
 from orchestrator.spec import bind_build, bind_parts, fields
 from orchestrator.spec.deploy_model import Deploy
 from orchestrator.spec.fields import Misread, Raw, Table, each, made

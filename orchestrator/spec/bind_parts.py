@@ -4,9 +4,9 @@ devices."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
+from orchestrator.dataclass import replace
 from orchestrator.spec import fields, ports
 from orchestrator.spec.fields import Misread, Raw, Table, each, made
 from orchestrator.spec.parts_model import (

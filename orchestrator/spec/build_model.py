@@ -6,9 +6,9 @@ Frozen values in the words of the Compose specification, as in `model`, which se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.spec.parts_model import Grant, Hook, Ulimit
 
 WatchAction = Literal["rebuild", "restart", "sync", "sync+restart", "sync+exec"]

@@ -8,8 +8,8 @@ values, as in `model`, which see.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.spec.parts_model import DeviceRequest
 
 

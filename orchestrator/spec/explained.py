@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import UsageError
 from orchestrator.spec import template
 from orchestrator.spec.node import Node, plain

@@ -8,9 +8,9 @@ extending project.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import SpecError
 from orchestrator.spec import (
     assemble,

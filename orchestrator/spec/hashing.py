@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
+from orchestrator.dataclass import fields, is_dataclass
 from orchestrator.spec.model import Network, Service, Volume
 
 VERSION = 1
@@ -82,7 +82,7 @@ def _data(value: Any, *, ordered: bool = True) -> Any:
     if isinstance(value, tuple):
         items = [_data(item) for item in value]
         return items if ordered else sorted(items)
-    if hasattr(value, "__dataclass_fields__"):
+    if is_dataclass(type(value)):
         unseen = _UNSEEN.get(type(value).__name__, ())
         known = _defaults(type(value))  # type: ignore[arg-type]  # mypy: type[Any] has no hash
         return {

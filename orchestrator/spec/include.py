@@ -9,9 +9,9 @@ included, what is included earlier over what comes later.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import SpecError
 from orchestrator.spec import assemble, inputs, merge, reading, reset
 from orchestrator.spec.node import Node, plain

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from orchestrator import names
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import SpecError
 from orchestrator.spec import dotenv, reading
 

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+from orchestrator.dataclass import replace
 from orchestrator.errors import SpecError
 from orchestrator.spec import (
     assemble,

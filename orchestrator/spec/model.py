@@ -10,9 +10,9 @@ somebody acts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.spec.build_model import Build, Develop, WatchRule
 from orchestrator.spec.deploy_model import (
     Deploy,

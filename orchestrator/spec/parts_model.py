@@ -6,8 +6,9 @@ Frozen values in the words of the Compose specification, as in `model`, which se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from orchestrator.dataclass import dataclass, field
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 MountType = Literal["bind", "volume", "tmpfs", "image", "npipe", "cluster"]

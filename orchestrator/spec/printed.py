@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.spec import values
 from orchestrator.spec.model import Project
 from orchestrator.spec.node import Node, plain

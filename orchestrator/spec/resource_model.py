@@ -6,7 +6,8 @@ Frozen values in the words of the Compose specification, as in `model`, which se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from orchestrator.dataclass import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

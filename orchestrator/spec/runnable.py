@@ -4,8 +4,7 @@ containers start is refused here, with its place; reading and showing the files 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from orchestrator.dataclass import replace
 from orchestrator.spec import check, support
 from orchestrator.spec.model import Project
 from orchestrator.spec.report import Report

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
+from orchestrator.dataclass import replace
 from orchestrator.errors import SpecError
 from orchestrator.spec.model import Project, Service
 from orchestrator.spec.report import Problem

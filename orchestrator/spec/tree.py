@@ -6,7 +6,8 @@ The lowest module of `spec`: imports nothing of ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from orchestrator.dataclass import dataclass
 
 Path = tuple[str | int, ...]
 """`("services", "web", "ports", 0)`; keys as they are, list indexes as int."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.spec import template
 from orchestrator.spec.node import Node
 from orchestrator.spec.report import Report

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import StateError
 from orchestrator.linux import overlay, procfs, syscalls
 from orchestrator.state import store

@@ -27,8 +27,8 @@ command lines.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import StateError
 
 

@@ -8,8 +8,8 @@ nobody's.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
+from orchestrator.dataclass import replace
 from orchestrator.errors import StateError
 from orchestrator.linux import procfs
 from orchestrator.state import store

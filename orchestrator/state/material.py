@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from hashlib import sha256
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import StateError
 from orchestrator.state import store
 from orchestrator.state.layout import Layout

@@ -9,8 +9,8 @@ from __future__ import annotations
 import _socket
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 
+from orchestrator.dataclass import replace
 from orchestrator.errors import StateError
 from orchestrator.linux import procfs
 from orchestrator.names import is_project_name

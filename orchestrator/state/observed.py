@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.names import LABEL_CONFIG_FILES
 from orchestrator.state.records import (
     ContainerRecord,

@@ -7,10 +7,11 @@ that says `running` is believed only while a process of that pid and start time 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from types import NoneType
 from typing import Any, ClassVar, Literal, Self
+
+from orchestrator.dataclass import asdict, dataclass, field, fields
 
 State = Literal["created", "running", "restarting", "exited", "dead"]
 Health = Literal["", "starting", "healthy", "unhealthy"]

@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import LockHeldError, StateError
 from orchestrator.linux import fds, procfs
 from orchestrator.state.layout import Layout

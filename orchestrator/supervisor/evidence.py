@@ -7,8 +7,9 @@ Pure: statuses, checks and log lines in, text out.  `waits.py` finds that a wait
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

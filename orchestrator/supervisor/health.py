@@ -18,8 +18,9 @@ After the first success every probe counts, one interval after the end of the on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from orchestrator.dataclass import dataclass, replace
 
 QUICK_DELAY = 0.05
 GROWTH = 1.5

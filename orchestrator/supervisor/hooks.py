@@ -11,12 +11,12 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from orchestrator import names
+from orchestrator.dataclass import replace
 from orchestrator.errors import HookError, PcomposeError
 from orchestrator.events import HookOutput
 from orchestrator.linux import caps

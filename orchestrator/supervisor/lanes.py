@@ -11,12 +11,12 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from orchestrator import events
+from orchestrator.dataclass import replace
 from orchestrator.errors import LaunchError, PcomposeError, StateError
 from orchestrator.names import LABEL_PREFIX
 from orchestrator.runtime import process as processes

@@ -35,8 +35,9 @@ Every request has "v": VERSION and "method"; every answer is one of {"event": â€
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from orchestrator.dataclass import asdict, dataclass, field
 
 VERSION = 1
 

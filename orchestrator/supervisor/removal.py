@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
+from orchestrator.dataclass import replace
 from orchestrator.errors import LockHeldError, StateError
 from orchestrator.runtime.launch import forget_request
 from orchestrator.state import store, volumes

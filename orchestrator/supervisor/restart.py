@@ -7,7 +7,7 @@ doubled at each restart up to a minute, from the beginning once a run lasted ten
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from orchestrator.dataclass import dataclass
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 60.0

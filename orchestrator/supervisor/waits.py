@@ -6,8 +6,9 @@ sentences are those docker compose prints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from orchestrator.dataclass import dataclass
 
 if TYPE_CHECKING:
     from orchestrator.state.records import ContainerStatus

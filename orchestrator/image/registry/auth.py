@@ -11,11 +11,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import IO
 from urllib.parse import urlencode, urlsplit
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import RegistryError
 from orchestrator.image import document
 from orchestrator.image.registry.credentials import Credentials

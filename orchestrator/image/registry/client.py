@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError, ImageNotFoundError, RegistryError
 from orchestrator.image import digest, document
 from orchestrator.image.manifest import ACCEPTED

@@ -13,9 +13,9 @@ import re
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import RegistryError
 from orchestrator.image.reference import DEFAULT_DOMAIN
 

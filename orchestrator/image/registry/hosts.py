@@ -10,9 +10,9 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import RegistryError
 from orchestrator.image import document
 from orchestrator.image.reference import DEFAULT_DOMAIN

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import RegistryError
 
 

@@ -8,10 +8,10 @@ image gets its name last.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from functools import partial
 
 from orchestrator import events
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError, ImageNotFoundError, RegistryError
 from orchestrator.image import compression, digest, layers, manifest
 from orchestrator.image import config as configs

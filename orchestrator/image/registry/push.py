@@ -11,11 +11,11 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import IO
 
 from orchestrator import events
+from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError, ImageNotFoundError, RegistryError
 from orchestrator.image import digest, manifest
 from orchestrator.image import reference as references

@@ -15,10 +15,10 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import IO, Protocol
 from urllib.parse import urljoin, urlsplit
 
+from orchestrator.dataclass import dataclass, field
 from orchestrator.errors import RegistryError
 from orchestrator.image.registry import proxies
 
