@@ -45,13 +45,14 @@ def _with_services(root: Node, convert: Rule) -> Node:
     return root.copy({**root.entries, "services": services.copy(changed)})
 
 
-def _missing(**values: Scalar) -> Rule:
-    """A rule that adds what a mapping does not have."""
+def _missing(*, or_empty: bool = False, **values: Scalar) -> Rule:
+    """A rule that adds what a mapping does not have, or has as an empty text."""
 
     def convert(node: Node) -> Node:
         if not isinstance(node.value, dict):
             return node
-        added = {key: node.copy(value) for key, value in values.items() if key not in node.value}
+        said = {key for key, child in node.value.items() if not (or_empty and child.value == "")}
+        added = {key: node.copy(value) for key, value in values.items() if key not in said}
         return node.copy({**node.value, **added}) if added else node
 
     return convert
@@ -73,7 +74,7 @@ def _request(node: Node) -> Node:
 _SERVICE: Rules = {
     "build": _missing(context="."),
     "secrets": list_of(_secret),
-    "ports": list_of(_missing(mode="ingress", protocol="tcp")),
+    "ports": list_of(_missing(or_empty=True, mode="ingress", protocol="tcp")),
     "gpus": list_of(_request),
     "deploy": nested({"resources": nested({"reservations": nested(
         {"devices": list_of(_request)})})}),

@@ -28,7 +28,9 @@ from tests.source_tree import ROOT
 
 BATCH = 200
 SECONDS = 20.0
-"""For one input; the slowest take a second on a busy machine."""
+"""Of processor time for one input; the slowest take a second."""
+WAITING = 10
+"""How many times as long it may take by the clock."""
 MEMORY = 1 << 30
 """Address space that a batch may use beyond what it begins with."""
 IMAGES = 0.5
@@ -70,8 +72,9 @@ def _project(project: mutation.Files, directory: Path) -> None:
 
 def attempt(read: Callable[[Path], None], *, seconds: float = SECONDS) -> str | None:
     """What is wrong with how an input is read, or None."""
-    before = signal.signal(signal.SIGALRM, _alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = {number: signal.signal(number, _alarm) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # of this process: the machine may be busy
+    signal.setitimer(signal.ITIMER_REAL, WAITING * seconds)
     directory = Path(tempfile.mkdtemp(prefix="fuzz"))
     try:
         read(directory)
@@ -80,8 +83,10 @@ def attempt(read: Callable[[Path], None], *, seconds: float = SECONDS) -> str | 
     except Exception:
         return traceback.format_exc()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         shutil.rmtree(directory, ignore_errors=True)
     return None
 
@@ -116,7 +121,7 @@ def fork_batch(seed: int, projects: list[mutation.Files], count: int, only: str)
             sys.stderr.flush()
             os._exit(status)
     with open(os.pidfd_open(pid), "rb", buffering=0) as ended:
-        if not select.select([ended], [], [], count * SECONDS / 4 + 2 * SECONDS)[0]:
+        if not select.select([ended], [], [], count * SECONDS / 4 + 2 * WAITING * SECONDS)[0]:
             os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     if status not in (0, 256):

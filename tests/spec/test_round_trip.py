@@ -13,6 +13,7 @@ from orchestrator.spec import dump
 from orchestrator.spec.load import load
 from orchestrator.spec.select import select
 from tests.fuzzing.targets import as_json, hashes, read_back
+from tests.spec.loading import loaded
 from tests.spec.recorded import CORPUS, Case, cases, laid
 
 LOST_IN_JSON = re.compile("^models:|^    blkio_config:", re.MULTILINE)
@@ -37,3 +38,11 @@ def test_what_config_prints_says_the_same_again(case: Case) -> None:
         if not LOST_IN_JSON.search(text):
             from_json = read_back(dump.to_json(project), Path(options.cwd))
             assert as_json(from_json) == as_json(project)
+
+
+def test_an_empty_mode_of_a_port_is_the_usual_one(tmp_path: Path) -> None:
+    ports = '{target: 80, mode: "", protocol: ""}'
+    project = loaded(tmp_path, f"services: {{s: {{image: i, ports: [{ports}]}}}}")
+    text = dump.to_yaml(project)
+    assert "mode: ingress" in text
+    assert dump.to_yaml(read_back(text, tmp_path)) == text
