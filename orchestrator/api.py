@@ -22,6 +22,7 @@ from orchestrator.events import ignore
 
 if TYPE_CHECKING:
     from orchestrator.engine.configuration import Configuration
+    from orchestrator.engine.diagnosis import Finding
     from orchestrator.engine.faulting import Faults
     from orchestrator.engine.imagestore import Images
     from orchestrator.engine.inventory import ImageRow
@@ -40,6 +41,22 @@ if TYPE_CHECKING:
     from orchestrator.plan.policy import DownPolicy, UpPolicy
     from orchestrator.spec import model
     from orchestrator.state.observed import Observed, ObservedContainer
+
+
+def doctor() -> list[Finding]:
+    """What this machine can and cannot do."""
+    from orchestrator.engine import diagnosis
+    from orchestrator.state.layout import Layout
+
+    return diagnosis.examine(Layout.from_environment())
+
+
+def enter_rootless(*, delegate: bool = True) -> list[str]:
+    """Make this process, which must be that of an ordinary user and have one thread, root of the
+    user's own namespaces; what does not work in them.  `delegate`: also make limits possible."""
+    from orchestrator.engine import rootless
+
+    return rootless.enter(delegate=delegate)
 
 
 class Project:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "configs": ("configs", "Keep configs for `external: true` on this machine"),
     "cp": ("cp", "Copy files between a service's containers and this machine"),
     "create": ("create", "Create containers without starting them"),
+    "doctor": ("doctor", "Say what this machine can and cannot do, and what to install"),
     "down": ("down", "Stop and remove containers and networks"),
     "events": ("events", "Show what happens to containers, as it happens"),
     "exec": ("exec", "Run a command in a running container"),
@@ -111,6 +112,11 @@ ROOT = Command(
         number("parallel", "", "Most things done at once; -1: no limit"),
     ),
 )  # fmt: skip
+
+OUTSIDE = ("config", "doctor", "login", "logout", "search", "version")
+"""What needs nothing of the runtime; all else enters an ordinary user's namespaces."""
+LOOKING = ("events", "images", "logs", "ls", "network", "port", "ps", "top", "volumes")
+"""What starts nothing that goes on when the command has ended."""
 
 INTERRUPTED = 130
 Runner = Callable[["Invocation"], int]
@@ -293,6 +299,11 @@ def _run(root: Arguments, out: Output, name: str, words: list[str]) -> int:
         out.line(grammar.help_text(command))
         return 0
     _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
+    if os.geteuid() and name not in OUTSIDE:
+        from orchestrator import api
+
+        for word in api.enter_rootless(delegate=name not in LOOKING):
+            out.warn(word)
     return run(Invocation(root, args, out))
 
 

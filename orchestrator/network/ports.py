@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from orchestrator.dataclass import dataclass
 from orchestrator.errors import NetworkError, PortInUseError
 from orchestrator.linux import procfs
-from orchestrator.network import waiting
+from orchestrator.network import hostports, waiting
 
 _BACKLOG = 4096
 _TRIES = 16
@@ -148,7 +148,7 @@ def _bind_all(port: Port, number: int) -> list[Bound]:
 def _bind(port: Port, host_ip: str, number: int) -> Bound:
     family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
     kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
-    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    sock = hostports.make_socket(family, kind)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

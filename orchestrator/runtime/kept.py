@@ -253,6 +253,8 @@ def _clone(flags: int, group_fd: int, origin: Origin, container: int) -> tuple[i
     group = group_fd if group_fd >= 0 else None
     if container < 0:
         return syscalls.clone_with_pidfd(flags, cgroup_fd=group)
+    if not _may_come_back(origin):
+        return _clone_through_helper(flags, group, container)
     syscalls.setns(container, syscalls.CLONE_NEWPID)
     try:
         pid, pidfd = syscalls.clone_with_pidfd(flags, cgroup_fd=group)
@@ -262,6 +264,49 @@ def _clone(flags: int, group_fd: int, origin: Origin, container: int) -> tuple[i
     if pid:
         syscalls.setns(origin.pid_namespace, syscalls.CLONE_NEWPID)
     return pid, pidfd
+
+
+def _may_come_back(origin: Origin) -> bool:
+    """Whether our children may be born in our own pid namespace again after another one: not in a
+    user namespace whose pid namespace is the host's."""
+    try:
+        syscalls.setns(origin.pid_namespace, syscalls.CLONE_NEWPID)
+    except PermissionError:
+        return False
+    return True
+
+
+def _clone_through_helper(flags: int, group: int | None, container: int) -> tuple[int, int]:
+    """A process of a moment enters the pid namespace in our stead; its child is ours
+    (CLONE_PARENT), so the pid stays valid until we have waited for it."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        helper = syscalls.clone()
+        if helper == 0:
+            _help(flags, group, container, writer)
+            return 0, -1
+        os.waitpid(helper, 0)
+        answer = int(os.read(reader, 32) or -errno.ESRCH)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    if answer < 0:
+        raise OSError(-answer, os.strerror(-answer))
+    return answer, syscalls.pidfd_open(answer)
+
+
+def _help(flags: int, group: int | None, container: int, writer: int) -> None:
+    """Comes back in the child alone; its maker writes the pid, or -errno, and ends."""
+    answer = -errno.EIO
+    try:
+        syscalls.setns(container, syscalls.CLONE_NEWPID)
+        answer = syscalls.clone(flags | syscalls.CLONE_PARENT, cgroup_fd=group)
+    except OSError as exc:
+        answer = -(exc.errno or errno.EIO)
+    finally:
+        if answer:
+            os.write(writer, str(answer).encode())
+            os._exit(0)
 
 
 def _open_group(path: str) -> int:
