@@ -5,11 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 FUZZ_MINUTES ?= 3
 
-.PHONY: help setup demo test quick cycles fuzz lint docs bench clean
+VM_RUN ?= ../shared/vm-run
+
+.PHONY: help setup demo test vm-test quick cycles fuzz lint docs bench clean
 
 help:
 	@echo "make demo   bring the quickstart stack up, show it answering, take it down"
 	@echo "make test   every test, those of the kernel and of whole stacks included (root)"
+	@echo "make vm-test  kernel tests in a VM with cgroup v2, as root and as a user; VM_RUN=PROGRAM"
 	@echo "make quick  the tests that need no root and no kernel objects"
 	@echo "make cycles  200 times up and down beside a running project: nothing may accumulate (root)"
 	@echo "make images builds and runs Dockerfiles like the official ones (root; Debian, PyPI, npm)"
@@ -38,6 +41,9 @@ demo: setup
 test: setup
 	@sh .ci/debian-packages
 	@$(BIN)/python -m pytest
+
+vm-test: setup
+	@sh tests/vm $(VM_RUN)
 
 quick: setup
 	@$(BIN)/python -m pytest -m 'not kernel and not e2e'
