@@ -11,8 +11,8 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from orchestrator.dataclass import dataclass
 from orchestrator.linux import cgroupfs, idmap, netlink, nftables, overlay, procfs, syscalls
 from orchestrator.state.layout import Layout
 

@@ -118,7 +118,11 @@ def become(
     root keeps only the ambient ones."""
     drop_bounding(bounding)
     syscalls.set_keepcaps()
-    os.setgroups(groups)
+    try:
+        os.setgroups(groups)
+    except PermissionError:  # a user namespace with one id forbids it (user_namespaces(7))
+        if set(groups) - {gid}:
+            raise
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _apply_sets(permitted, effective, inheritable, ambient)

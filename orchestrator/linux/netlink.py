@@ -425,7 +425,10 @@ class Netlink:
         """One message must fit into the send buffer whole; who may change the packet filter may
         also have a larger one."""
         if size > _SEND_BUFFER:
-            self._socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * size)
+            try:
+                self._socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * size)
+            except PermissionError:  # in a user namespace: what net.core.wmem_max allows
+                self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, 2 * size)
 
     def _collect_last(self, sent: dict[int, Message]) -> list[OSError]:
         failures = []

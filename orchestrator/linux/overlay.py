@@ -20,37 +20,52 @@ def mount(
 ) -> None:
     """Mount an overlay at `target`, whose `upper` then is a layer that any other machine's
     overlayfs could use: without redirections."""
+    options = {"upperdir": upper, "workdir": work, "redirect_dir": "off"}
+    if volatile:
+        options["volatile"] = ""
+    try:
+        _mount(target, lowers, options, nodev=nodev)
+    except PermissionError:  # in a user namespace they are off, and must not be said to be
+        del options["redirect_dir"]
+        _mount(target, lowers, {**options, "userxattr": ""}, nodev=nodev)
+
+
+def _mount(target: str, lowers: Sequence[str], options: dict[str, str], *, nodev: bool) -> None:
     joined = ":".join(_escape(lower, ":") for lower in lowers)
     data = f"lowerdir={_escape(joined, ',')}" + "".join(
-        f",{name}={_escape(_escape(path, ''), ',')}"
-        for name, path in (("upperdir", upper), ("workdir", work))
-    ) + ",redirect_dir=off" + (",volatile" if volatile else "")
+        f",{name}={_escape(_escape(value, ''), ',')}" if value else f",{name}"
+        for name, value in options.items()
+    )
     if len(os.fsencode(data)) < _PAGE:
         flags = syscalls.MS_NODEV if nodev else 0
         syscalls.mount("overlay", target, "overlay", flags, data)
     else:
-        _mount_many(target, lowers, upper=upper, work=work, volatile=volatile, nodev=nodev)
+        _mount_many(target, lowers, options, nodev=nodev)
 
 
 def _mount_many(
-    target: str, lowers: Sequence[str], *, upper: str, work: str, volatile: bool, nodev: bool
+    target: str, lowers: Sequence[str], options: dict[str, str], *, nodev: bool
 ) -> None:
     """Layer by layer (`lowerdir+`, Linux 6.8): more layers than fit into a page."""
     fd = syscalls.fsopen("overlay")
-    text = syscalls.FSCONFIG_SET_STRING
-    for lower in lowers:
-        syscalls.fsconfig(fd, text, "lowerdir+", lower)
-    syscalls.fsconfig(fd, text, "upperdir", _escape(upper, ""))
-    syscalls.fsconfig(fd, text, "workdir", _escape(work, ""))
-    syscalls.fsconfig(fd, text, "redirect_dir", "off")
-    if volatile:
-        syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_FLAG, "volatile")
-    syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
-    attributes = syscalls.MOUNT_ATTR_NODEV if nodev else 0
-    tree = syscalls.fsmount(fd, attributes=attributes)
-    syscalls.move_mount(tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)
-    os.close(tree)
-    os.close(fd)
+    try:
+        text = syscalls.FSCONFIG_SET_STRING
+        for lower in lowers:
+            syscalls.fsconfig(fd, text, "lowerdir+", lower)
+        for name, value in options.items():
+            if value:
+                syscalls.fsconfig(fd, text, name, _escape(value, ""))
+            else:
+                syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_FLAG, name)
+        syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
+        attributes = syscalls.MOUNT_ATTR_NODEV if nodev else 0
+        tree = syscalls.fsmount(fd, attributes=attributes)
+    finally:
+        os.close(fd)
+    try:
+        syscalls.move_mount(tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)
+    finally:
+        os.close(tree)
 
 
 def _escape(path: str, separators: str) -> str:

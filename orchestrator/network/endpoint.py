@@ -204,7 +204,10 @@ def _open_dns_sockets() -> list[socket.socket]:
             opened.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((DNS_ADDRESS, _DNS_PORT))
-        opened[0].setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _WAITING)
+        try:
+            opened[0].setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _WAITING)
+        except PermissionError:  # in a user namespace: what net.core.rmem_max allows
+            opened[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WAITING)
         opened[1].listen(_BACKLOG)
     except BaseException:
         for sock in opened:

@@ -55,7 +55,10 @@ class EnterNamespaces(Step):
     def execute(self, child: Child) -> None:
         if child.container < 0:
             raise OSError(errno.ESRCH, "the container is not running")
-        syscalls.setns(child.container, NAMESPACES)
+        try:
+            syscalls.setns(child.container, NAMESPACES)
+        except PermissionError:  # an ordinary user's container may have the host's cgroup namespace
+            syscalls.setns(child.container, NAMESPACES & ~syscalls.CLONE_NEWCGROUP)
         os.chdir("/")
 
     def describe(self) -> str:

@@ -72,6 +72,9 @@ class Overlay(Step):
         return f"overlay of {len(self.lowers)} layers at {'/' if self.is_root else self.target}"
 
 
+_TTY_GROUP = ",gid=5"
+
+
 class Filesystem(Step):
     """A new file system of `fstype` at `target` inside the root; `flags` are MS_*."""
 
@@ -84,10 +87,18 @@ class Filesystem(Step):
     def execute(self, child: Child) -> None:
         fd = child.open_target(self.target, directory=True)
         _refuse_proc(child, fd, self.target)
-        syscalls.mount(self.fstype, f"/proc/self/fd/{fd}", self.fstype, self.flags, self.data)
+        try:
+            self._mount(fd, self.data)
+        except OSError as exc:
+            if exc.errno != errno.EINVAL or _TTY_GROUP not in self.data:
+                raise
+            self._mount(fd, self.data.replace(_TTY_GROUP, ""))  # not mapped in a user namespace
         os.close(fd)
         if self.fstype == "proc":
             child.proc_device = _device_at(child, self.target)
+
+    def _mount(self, fd: int, data: str) -> None:
+        syscalls.mount(self.fstype, f"/proc/self/fd/{fd}", self.fstype, self.flags, data)
 
     def describe(self) -> str:
         return f"mount {self.fstype} at {self.target}"

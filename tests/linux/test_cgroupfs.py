@@ -48,6 +48,7 @@ def test_a_group_with_processes_gives_no_new_controllers(tmp_path: Path) -> None
     assert found.controllers() == ["cpu"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_what_is_delegated_is_our_place() -> None:
     code = f"""
 import os, sys

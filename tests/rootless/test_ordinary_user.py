@@ -53,10 +53,11 @@ def pcompose(tmp_path: Path) -> Iterator[Pcompose]:
         "PYTHONPATH": f"{package}:{os.environ.get('PYTHONPATH', '')}",
     }  # fmt: skip
 
-    def call(*words: str) -> str:
+    def call(*words: str, errors: int = subprocess.PIPE) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "orchestrator", *words], cwd=tmp_path, env=environment,
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=errors, text=True, check=False,
+            stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -77,7 +78,7 @@ def test_a_stack_answers_on_the_host_and_by_name(pcompose: Pcompose) -> None:
         assert page.read() == b"written\n"
     fetch = "import urllib.request as u; print(u.urlopen('http://web:8000/').read().decode())"
     assert pcompose("exec", "-T", "other", "python3", "-c", fetch).strip() == "written"
-    assert "GET /" in pcompose("logs", "--no-color", "web")
+    assert "GET /" in pcompose("logs", "--no-color", "web", errors=subprocess.STDOUT)
 
 
 def test_what_a_container_writes_is_the_users_own(pcompose: Pcompose, tmp_path: Path) -> None:
