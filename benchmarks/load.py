@@ -1,5 +1,5 @@
 """Reading files: parse, validate and plan, over the interpreter's own start; beside
-`docker compose config` where it is installed.
+`docker compose config`, also of version 1 (`docker-compose`), where it is installed.
 
 The first time a file is seen it is parsed and validated; its tree is kept by its content, and read
 back the next time.  Each round measures everything once, so that a noisy moment meets all alike.
@@ -50,8 +50,7 @@ def compose_text(count: int) -> str:
         for n in range(count)
     )  # fmt: skip
     volumes = "".join(f"  data{n}:\n" for n in range(count))
-    return (f"name: load{count}\nservices:\n{services}networks: {{front: , back: }}\n"
-            f"volumes:\n{volumes}")
+    return f"services:\n{services}networks: {{front: , back: }}\nvolumes:\n{volumes}"
 
 
 def seconds(command: list[str], cwd: Path, environ: dict[str, str]) -> float:
@@ -69,7 +68,8 @@ def figures(repeat: int) -> dict[str, float]:
         data = work / "data"
         environ = {**os.environ, "PCOMPOSE_DATA": str(data), "PCOMPOSE_RUN": str(work / "run")}
         python, pcompose = sys.executable, shutil.which("pcompose") or "pcompose"
-        docker = answers("docker", "compose", "version")
+        peers = [peer for peer in (["docker", "compose"], ["docker-compose"])
+                 if answers(*peer, "version")]  # fmt: skip
 
         def measure(title: str, command: list[str], cwd: Path,
                     before: Callable[[], None] = lambda: None) -> None:
@@ -86,12 +86,11 @@ def figures(repeat: int) -> dict[str, float]:
             measure("the interpreter", [python, "-c", "pass"], work)
             for count in COUNTS:
                 place = work / str(count)
-                read = [pcompose, "config", "--format", "json"]
+                read = [pcompose, "config", "-q"]
                 measure(f"{count}: config, first", read, place, forget)
                 measure(f"{count}: config, again", read, place)
-                if docker:
-                    measure(f"{count}: docker compose config",
-                            ["docker", "compose", "config", "--format", "json"], place)
+                for peer in peers:
+                    measure(f"{count}: {' '.join(peer)} config", [*peer, "config", "-q"], place)
     return {title: statistics.median(each) * 1e3 for title, each in found.items()}
 
 
