@@ -51,6 +51,8 @@ SETTLED = 2.0
 KILL_PATIENCE = 30.0
 ADOPTION = 5.0
 """Seconds a stop waits for a keeper that is just taking over."""
+_HEARSAY = 5.0
+"""Seconds until an end that can be seen has to have been told."""
 
 
 class Lane:
@@ -124,9 +126,16 @@ class Lane:
 
     # -- start
 
+    async def _hear_of_end(self) -> None:
+        """Where the process has ended already, the keeper is about to say so."""
+        with anyio.move_on_after(_HEARSAY):
+            while self.is_running and self.process and not self.process.is_alive():
+                await self.changed()
+
     async def start(self, stdio: Stdio | None = None) -> bool:
         """Start it if it does not run; whether it was started.  LaunchError, NetworkError."""
         async with self._turn:
+            await self._hear_of_end()
             if self.is_running:
                 return False
             self._cancel("restart")
