@@ -161,7 +161,7 @@ def _section(
         entry = dict(raw[key] or {})
         if section != "models" and shown.is_normal:
             entry = _named(entry, key, project.name)
-        fields = _struct(entry, _SINGULAR[section], keep=_SWITCHES)
+        fields = _struct(entry, _SINGULAR[section], keep=_SAID)
         if section == "networks" and shown.as_json:
             fields.setdefault("ipam", {})
             fields = {key: fields[key] for key in _ORDER["network"] if key in fields}
@@ -169,7 +169,7 @@ def _section(
     return found
 
 
-_SWITCHES = frozenset({"enable_ipv4", "enable_ipv6"})
+_SAID = frozenset({"enable_ipv4", "enable_ipv6", "content"})
 _SINGULAR = {"networks": "network", "volumes": "volume", "secrets": "file", "configs": "file",
              "models": "model"}  # fmt: skip
 

@@ -46,3 +46,10 @@ def test_an_empty_mode_of_a_port_is_the_usual_one(tmp_path: Path) -> None:
     text = dump.to_yaml(project)
     assert "mode: ingress" in text
     assert dump.to_yaml(read_back(text, tmp_path)) == text
+
+
+def test_an_empty_content_is_a_content(tmp_path: Path) -> None:
+    text = "services: {s: {image: i, configs: [k]}}\nconfigs: {k: {content: ''}}"
+    project = loaded(tmp_path, text)
+    again = read_back(dump.to_yaml(project), tmp_path)
+    assert hashes(again) == hashes(project)
