@@ -35,7 +35,7 @@ def parse_duration(text: str) -> float:
         raise ValueError(f"{_short(text)!r} is not a duration such as 90s, 1m30s or 500ms")
     if total * 1e9 >= _BEYOND:
         raise ValueError(f"{_short(text)} is longer than 292 years")
-    return sign * total
+    return sign * total if total >= 1e-9 else 0.0  # a nanosecond is the least there is
 
 
 def format_duration(seconds: float) -> str:

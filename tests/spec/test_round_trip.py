@@ -53,3 +53,9 @@ def test_an_empty_content_is_a_content(tmp_path: Path) -> None:
     project = loaded(tmp_path, text)
     again = read_back(dump.to_yaml(project), tmp_path)
     assert hashes(again) == hashes(project)
+
+
+def test_less_than_a_nanosecond_is_nothing(tmp_path: Path) -> None:
+    health = "{test: [CMD, a], interval: 0.0000001ns}"
+    project = loaded(tmp_path, f"services: {{s: {{image: i, healthcheck: {health}}}}}")
+    assert hashes(read_back(dump.to_yaml(project), tmp_path)) == hashes(project)
