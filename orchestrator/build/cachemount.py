@@ -85,7 +85,7 @@ def sizes(root: str) -> list[tuple[int, bool]]:
     found = []
     for path in _directories(root):
         with _unheld(path) as is_free:
-            found.append((_size(path), not is_free))
+            found.append((removal.tree_size(path), not is_free))
     return found
 
 
@@ -108,14 +108,3 @@ def _unheld(path: str) -> Iterator[bool]:
     finally:
         if lock is not None:
             os.close(lock)
-
-
-def _size(path: str) -> int:
-    total = 0
-    for above, _, names in os.walk(path):
-        for name in names:
-            try:
-                total += os.lstat(f"{above}/{name}").st_size
-            except FileNotFoundError:
-                continue  # whoever uses it is quicker
-    return total

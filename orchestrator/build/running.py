@@ -148,37 +148,29 @@ class Running:
             source.layers.host_usr):  # fmt: skip
             return runtime.Mount(type="image", layers=source.layers.lowers, subpath=path,
                                  target=mount.target, read_only=True, origin=str(mount.place))
-        copy = self._copied(source, mount, self._made(f"bind-{number}"))
-        return runtime.Mount(type="bind", source=copy, target=mount.target,
+        directory = self._made(f"bind-{number}")
+        self._copy(source, mount, directory, to="/it")
+        return runtime.Mount(type="bind", source=f"{directory}/it", target=mount.target,
                              read_only=mount.read_only, origin=str(mount.place))
 
-    def _copied(self, source: Source, mount: Mount, directory: str) -> str:
+    def _copy(self, source: Source, mount: Mount, directory: str, *, to: str) -> None:
         """A copy, so that nothing of the context that is ignored is seen and none of it changes."""
         root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         copier = Copier(root, Change())
         try:
             with source.open() as tree:
                 for place in self._step.found(tree.find, mount):
-                    copier.tree(tree, tree.walk(place), "/it")
+                    copier.tree(tree, tree.walk(place), to)
         finally:
             copier.close()
             os.close(root)
-        return f"{directory}/it"
 
     @contextmanager
     def _cache(self, number: int, mount: Mount) -> Iterator[str]:
         def fill(directory: str) -> None:
             source = self._step.sources.get(number)
             if source is not None:
-                root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                copier = Copier(root, Change())
-                try:
-                    with source.open() as tree:
-                        for place in self._step.found(tree.find, mount):
-                            copier.tree(tree, tree.walk(place), "/")
-                finally:
-                    copier.close()
-                    os.close(root)
+                self._copy(source, mount, directory, to="/")
 
         cancel = self._step.drivers.cancel
         with cachemount.held(self._store.root, mount, fill, cancel) as path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.dataclass import dataclass
 from orchestrator.errors import StateError
+from orchestrator.image import removal
 from orchestrator.state import driveropts, layout, volumes
 from orchestrator.state.records import VolumeRecord
 
@@ -109,7 +110,7 @@ def prune(found: Iterable[VolumeRow]) -> tuple[list[str], int]:
     """Remove those volumes; (names, bytes).  What somebody uses meanwhile stays."""
     where, removed, total = _layout(), [], 0
     for row in found:
-        size = 0 if row.options else _size(row.mountpoint)
+        size = 0 if row.options else removal.tree_size(row.mountpoint)
         try:
             volumes.remove(where, row.name)
         except StateError:
@@ -117,14 +118,3 @@ def prune(found: Iterable[VolumeRow]) -> tuple[list[str], int]:
         removed.append(row.name)
         total += size
     return removed, total
-
-
-def _size(path: str) -> int:
-    total = 0
-    for directory, _, files in os.walk(path):
-        for name in files:
-            try:
-                total += os.lstat(f"{directory}/{name}").st_size
-            except OSError:
-                continue
-    return total

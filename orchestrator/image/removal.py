@@ -27,3 +27,16 @@ def remove_tree(path: str) -> None:
                 else:
                     os.unlink(entry.path)
         os.rmdir(directory)
+
+
+def tree_size(path: str) -> int:
+    """Bytes of the files of a tree, as removing it would free them; what others remove meanwhile
+    does not count."""
+    total = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(f"{directory}/{name}").st_size
+            except OSError:
+                continue
+    return total

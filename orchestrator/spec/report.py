@@ -70,14 +70,17 @@ class Report:
 
     def check(self) -> None:
         """The same, where there are any that are not set aside."""
-        if not self.problems:
-            return
+        if self.problems:
+            raise self._error()
+
+    def _error(self) -> SpecError:
+        """All problems; those set aside are told with it."""
         found = sorted(dict.fromkeys((*self._aside, *self.problems)), key=_position)
         self._aside.clear()
         shown = found[:AT_MOST]
         if len(found) > AT_MOST:
             shown.append(("", f"and {len(found) - AT_MOST}{_MORE}", None))
-        raise SpecError("", problems=tuple(shown))
+        return SpecError("", problems=tuple(shown))
 
     def joined(self, error: SpecError) -> SpecError:
         """An error that stopped everything, with the problems set aside before it."""
@@ -85,11 +88,7 @@ class Report:
             return error
         self.problems = []
         self.take(error)
-        try:
-            self.check()
-        except SpecError as whole:
-            return whole
-        return error
+        return self._error()
 
 
 def _position(problem: Problem) -> tuple[str, int, int]:

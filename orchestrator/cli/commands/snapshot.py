@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.cli import moments, table, verbs
 from orchestrator.cli.grammar import Command, option, switch
@@ -31,32 +32,21 @@ COMMAND = Command(
 def run(call: Invocation) -> int:
     """Do what the verb says."""
     return verbs.dispatch(call, {
-        "save": verbs.Verb(_save, 1, None),
-        "restore": verbs.Verb(_restore, 1, None),
+        "save": verbs.Verb(partial(_move, verb="save"), 1, None),
+        "restore": verbs.Verb(partial(_move, verb="restore"), 1, None),
         "ls": verbs.Verb(_list, flags=("quiet", "format")),
         "rm": verbs.Verb(_remove, 1, None),
     })  # fmt: skip
 
 
-def _save(call: Invocation, words: list[str]) -> int:
+def _move(call: Invocation, words: list[str], *, verb: Literal["save", "restore"]) -> int:
     name, *services = words
-    if told(call, f"save snapshot {name}"):
+    if told(call, f"{verb} snapshot {name}"):
         return 0
-    renderer = call.out.renderer("snapshot save")
+    act = call.live.save_snapshot if verb == "save" else call.live.restore_snapshot
+    renderer = call.out.renderer(f"snapshot {verb}")
     try:
-        call.live.save_snapshot(name, services, sink=renderer)
-    finally:
-        renderer.close()
-    return 0
-
-
-def _restore(call: Invocation, words: list[str]) -> int:
-    name, *services = words
-    if told(call, f"restore snapshot {name}"):
-        return 0
-    renderer = call.out.renderer("snapshot restore")
-    try:
-        call.live.restore_snapshot(name, services, sink=renderer)
+        act(name, services, sink=renderer)
     finally:
         renderer.close()
     return 0
