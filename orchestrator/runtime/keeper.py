@@ -271,8 +271,7 @@ class Keeper:
             self._give_up(container)
 
     def _give_up(self, container: Container) -> None:
-        container.failure = {"step": "abort", "kind": "Abort", "errno": 125, "path": "",
-                             "message": "given up"}
+        container.give_up()
         _kill(container.pidfd, signals.SIGKILL)
 
     def _container_ended(self, container: Container, events: int) -> None:

@@ -107,6 +107,13 @@ class Container(Task):
         self.waits = bool(message.get("wait"))
         """It has not got its `go` yet."""
 
+    def give_up(self) -> None:
+        """Nobody will say `go`.  What the child says of its own failure counts for more, whether it
+        was heard before or is yet to be: somebody may give it up for what that failure did."""
+        if self.failure is None:
+            self.failure = {"step": "abort", "kind": "Abort", "errno": errno.ECANCELED, "path": "",
+                            "message": "given up"}
+
     def end_orphans(self) -> None:
         """What has outlived the first process, where that is not the first of a pid namespace."""
         if not self.request["orphans"]:
