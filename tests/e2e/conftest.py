@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_RUN = os.urandom(8).hex()
+"""What a run that was killed has left on the machine must not be taken for ours."""
+
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
@@ -22,8 +26,8 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def stack(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """A stack named after the test; taken down at its end, and then nothing may remain."""
-    name = f"t{crc32(request.node.nodeid.encode()):08x}"
+    """A stack named after test and run; taken down at its end, and then nothing may remain."""
+    name = f"t{crc32(f'{_RUN} {request.node.nodeid}'.encode()):08x}"
     directory = sandbox.directory / name
     directory.mkdir()
     made = Stack(sandbox, directory, name)
