@@ -13,20 +13,25 @@ from orchestrator.image.store import ImageStore
 
 if TYPE_CHECKING:
     from orchestrator.engine.workspace import Workspace
+    from orchestrator.image.registry import crew
     from orchestrator.image.store import Image
 
 
 class Bases:
-    """The base images of one command; each is asked for in a registry once at most."""
+    """The base images of one command; each is asked for in a registry once at most, and none any
+    more once `stop` is set."""
 
-    def __init__(self, workspace: Workspace, store: ImageStore, *, sink: Sink) -> None:
+    def __init__(
+        self, workspace: Workspace, store: ImageStore, *, sink: Sink, stop: crew.Stop
+    ) -> None:
         self._choice, self._store, self._sink = workspace.choice, store, sink
+        self._stop = stop
         self._lock = threading.Lock()
         self._pulled: set[tuple[str, str]] = set()
 
     def find(self, reference: str, *, platform: str = "", fresh: bool = False) -> Image:
         """The image, pulled where it is not here, or anyway if `fresh`.  ImageNotFoundError says
-        what there is, and why it could not be pulled."""
+        what there is, and why it could not be pulled; CancelledError where that was ended."""
         if host.is_host(reference):
             return host.host_image(self._store)
         found = self._store.resolve(reference)
@@ -52,7 +57,7 @@ class Bases:
 
         try:
             pulling.pull_names(self._choice, self._store, [reference], platform=platform,
-                               sink=self._sink)  # fmt: skip
+                               sink=self._sink, whole=self._stop)  # fmt: skip
         except ImageError as exc:
             if known is None:
                 raise self._not_found(reference, exc) from exc

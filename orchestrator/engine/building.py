@@ -21,6 +21,7 @@ from orchestrator.engine.caching import CacheExchange
 from orchestrator.engine.places import spot
 from orchestrator.errors import BuildError, SpecError, UsageError
 from orchestrator.events import Event, Progress, Sink, Status
+from orchestrator.image.registry import crew
 from orchestrator.image.store import ImageStore
 from orchestrator.spec.select import select
 
@@ -157,10 +158,11 @@ class _Builds:
         self._told = sink
         names = {name for s in project.services.values() if s.build is not None
                  for name in (s.image, *s.build.tags)}
-        self._caches = CacheExchange(workspace, self._store, sink=self._sink,
+        self._stop = crew.Stop()
+        self._caches = CacheExchange(workspace, self._store, sink=self._sink, stop=self._stop,
                                      names=frozenset(names))
         self._exchanges: dict[str, tuple[list[Exchange], list[Exchange]]] = {}
-        self._bases = Bases(workspace, self._store, sink=self._sink)
+        self._bases = Bases(workspace, self._store, sink=self._sink, stop=self._stop)
         self._outcomes: dict[str, _Outcome] = {}
         self._secrets: dict[str, str] = {}
 
@@ -220,21 +222,20 @@ class _Builds:
     def _run_all(
         self, order: dict[str, list[str]], requests: dict[str, BuildRequest], runner: _Runner
     ) -> None:
-        cancel = threading.Event()
         self._outcomes = {name: _Outcome() for name in order}
-        drivers = self._drivers(runner, cancel)
+        drivers = self._drivers(runner)
         threads = [
             threading.Thread(target=self._one, args=(requests[name], name, needs, drivers))
             for name, needs in order.items()
         ]
         try:
-            with interruption.noticed(cancel.set):
+            with interruption.noticed(self._stop.set):
                 for thread in threads:
                     thread.start()
                 for thread in threads:
                     thread.join()
         except BaseException:
-            cancel.set()
+            self._stop.set()
             for thread in threads:
                 if thread.ident is not None:
                     thread.join()
@@ -249,13 +250,13 @@ class _Builds:
             raise (told or failures)[0]
         return {name: o.image for name, o in self._outcomes.items() if o.image is not None}
 
-    def _drivers(self, runner: _Runner, cancel: threading.Event) -> Drivers:
+    def _drivers(self, runner: _Runner) -> Drivers:
         from orchestrator.build.request import Drivers
 
         steps = max(MOST_STEPS, os.cpu_count() or 1)
         return Drivers(
             store=self._store, find_image=self._bases.find, run=runner,
-            sink=self._sink, gate=threading.BoundedSemaphore(steps), cancel=cancel,
+            sink=self._sink, gate=threading.BoundedSemaphore(steps), cancel=self._stop,
         )  # fmt: skip
 
     def _one(

@@ -14,6 +14,7 @@ from orchestrator.image import reference as references
 
 if TYPE_CHECKING:
     from orchestrator.engine.workspace import Workspace
+    from orchestrator.image.registry import crew
     from orchestrator.image.steps import Step
     from orchestrator.image.store import Image, ImageStore
 
@@ -75,10 +76,12 @@ class CacheExchange:
     """The caches of one command's builds."""
 
     def __init__(
-        self, workspace: Workspace, store: ImageStore, *, sink: Sink, names: frozenset[str]
+        self, workspace: Workspace, store: ImageStore, *, sink: Sink, names: frozenset[str],
+        stop: crew.Stop,
     ) -> None:
         """`names` are those of images that are built, which stay."""
         self._workspace, self._store, self._sink = workspace, store, sink
+        self._stop = stop
         self._names = {_name(name) for name in names}
         self._lock = threading.Lock()
         self._brought: dict[str, str] = {}
@@ -114,7 +117,8 @@ class CacheExchange:
         if source.kind == "local":
             [reference] = archive.load(self._store, f"{source.place}/{FILE}")
             return reference
-        pulling.pull_names(self._workspace.choice, self._store, [source.place], sink=self._sink)
+        pulling.pull_names(self._workspace.choice, self._store, [source.place], sink=self._sink,
+                           whole=self._stop)  # fmt: skip
         return source.place
 
     def _known(self, reference: str) -> Image:
@@ -153,7 +157,7 @@ class CacheExchange:
             save_file(self._store, [reference], f"{target.place}/{FILE}")
         else:
             pushing.push_names(self._workspace.choice, self._store, {reference: ("", "cache_to")},
-                               sink=self._sink)  # fmt: skip
+                               sink=self._sink, whole=self._stop)  # fmt: skip
 
     def tidy(self) -> None:
         """Take the images of caches away, whose layers the records of steps keep.  Not inside of

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -116,12 +117,15 @@ def pull(
 
 
 def pull_names(
-    choice: Choice, store: ImageStore, names: Sequence[str], *, platform: str = "", sink: Sink
+    choice: Choice, store: ImageStore, names: Sequence[str], *, platform: str = "", sink: Sink,
+    whole: crew.Stop | None = None,
 ) -> None:
-    """Images by name, fresh, whatever any project says."""
+    """Images by name, fresh, whatever any project says.  CancelledError once `whole`, the build of
+    which this is a part, is over."""
     due = [_Due(reference=references.parse(name).tagged().familiar, where="", who="",
                 platform=platform or choice.environ.get(PLATFORM, "")) for name in names]
-    _pull_all(choice, store, due, sink=sink)
+    with cancelled():
+        _pull_all(choice, store, due, sink=sink, whole=whole)
 
 
 def _policy(service: Service, given: str) -> str:
@@ -189,7 +193,7 @@ def _parsed(platform: str) -> Platform | None:
 
 def _pull_all(
     choice: Choice, store: ImageStore, due: Sequence[_Due], *, sink: Sink,
-    ignore_failures: bool = False,
+    ignore_failures: bool = False, whole: crew.Stop | None = None,
 ) -> None:
     """Pull them side by side; what cannot be pulled is told in one go."""
     if not due:
@@ -199,7 +203,7 @@ def _pull_all(
 
     told = one_at_a_time(sink)
     failures: list[tuple[str, str, ImageError]] = []
-    stop = crew.Stop()
+    stop = crew.Stop(whole)
     with open_session(choice.environ, insecure=choice.insecure_registries) as session:
         puller = Puller(store, session, sink=told, stop=stop)
 
@@ -208,6 +212,8 @@ def _pull_all(
                 puller.pull(Wanted(reference=references.parse(item.reference),
                                    platform=_parsed(item.platform)))  # fmt: skip
             except ImageError as exc:
+                if stop.is_set():
+                    raise crew.StoppedError from exc
                 if item.is_optional or ignore_failures:
                     _tell(told, item.reference, "Warning", details=exc.message)
                     return
@@ -223,16 +229,25 @@ def _pull_all(
 def together(
     tasks: Sequence[Callable[[], None]], *, most: int, stop: crew.Stop, session: Session
 ) -> None:  # fmt: skip
-    """Do them side by side, until they are done or whoever asked for them has had enough."""
+    """Do them side by side, until they are done or whoever asked for them has had enough.
+    StoppedError where somebody has set `stop`."""
     def end() -> None:
         stop.set()
         session.transport.close()
 
+    with interruption.noticed(end):
+        crew.run(tasks, most=most, stop=stop, interrupt=session.transport.close)
+
+
+@contextmanager
+def cancelled() -> Iterator[None]:
+    """What was stopped inside is told in the words of builds."""
     try:
-        with interruption.noticed(end):
-            crew.run(tasks, most=most, stop=stop, interrupt=session.transport.close)
+        yield
     except crew.StoppedError:
-        raise KeyboardInterrupt from None
+        from orchestrator.build.request import CancelledError
+
+        raise CancelledError("the build is over") from None
 
 
 def failed(failures: Sequence[tuple[str, str, ImageError]]) -> ImageError:

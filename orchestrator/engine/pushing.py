@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.engine.images import open_store
 from orchestrator.engine.places import spot
-from orchestrator.engine.pulling import failed, one_at_a_time, together
+from orchestrator.engine.pulling import cancelled, failed, one_at_a_time, together
 from orchestrator.errors import ImageError
 from orchestrator.events import Progress, Sink, Warned
 from orchestrator.image import reference as references
@@ -48,15 +48,16 @@ def push(
 
 def push_names(
     choice: Choice, store: ImageStore, wanted: Mapping[str, tuple[str, str]], *,
-    ignore_failures: bool = False, sink: Sink,
+    ignore_failures: bool = False, sink: Sink, whole: crew.Stop | None = None,
 ) -> None:  # fmt: skip
-    """Push images by name; `wanted` says for each where it is named and for whom."""
+    """Push images by name; `wanted` says for each where it is named and for whom.  CancelledError
+    once `whole`, the build of which this is a part, is over."""
     if not wanted:
         return
     from orchestrator.engine.registries import open_session
     from orchestrator.image.registry.push import Pusher
 
-    told, stop = one_at_a_time(sink), crew.Stop()
+    told, stop = one_at_a_time(sink), crew.Stop(whole)
     failures: list[tuple[str, str, ImageError]] = []
     with open_session(choice.environ, insecure=choice.insecure_registries) as session:
         pusher = Pusher(store, session, sink=told, stop=stop)
@@ -65,12 +66,15 @@ def push_names(
             try:
                 pusher.push(references.parse(reference))
             except ImageError as exc:
+                if stop.is_set():
+                    raise crew.StoppedError from exc
                 if ignore_failures:
                     told(Warned(message=exc.message))
                 else:
                     failures.append((*wanted[reference], exc))
 
         tasks: list[Callable[[], None]] = [partial(one, reference) for reference in wanted]
-        together(tasks, most=IMAGES_AT_ONCE, stop=stop, session=session)
+        with cancelled():
+            together(tasks, most=IMAGES_AT_ONCE, stop=stop, session=session)
     if failures:
         raise failed(failures)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.api import Project
+from orchestrator.engine import interruption
 from orchestrator.errors import ImageError
 from orchestrator.events import Event, Progress, Warned
 from orchestrator.image.store import ImageStore
@@ -67,3 +69,37 @@ def test_what_is_here_is_not_asked_for_again(ground: Ground, project: Project) -
     ground.registry.log.clear()
     project.pull(["good", "again"], policy="missing")
     assert ground.registry.log == []
+
+
+def test_a_build_that_waits_for_a_silent_registry_can_be_ended(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PCOMPOSE_DATA", str(ground.path))
+    asked, over = threading.Event(), threading.Event()
+
+    def silent(_: object) -> bool:
+        asked.set()
+        return over.wait(120)
+
+    ground.registry.fault = silent
+    (ground.path / "Dockerfile").write_text(f"FROM {ground.registry.host}/app:1\nRUN true\n")
+    (ground.path / "compose.yaml").write_text("services: {app: {image: mine, build: .}}\n")
+    project = Project(files=[str(ground.path / "compose.yaml")], environ=ground.environ)
+    interrupt, ends = interruption.Interrupt(), []
+
+    def build() -> None:
+        with interruption.ended_by(interrupt):
+            try:
+                project.build()
+            except BaseException as exc:
+                ends.append(type(exc))
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    assert asked.wait(60)
+    interrupt.set()
+    thread.join(60)
+    assert ends == [interruption.Interrupted]
+    assert not over.is_set()
+    over.set()
+    interrupt.close()

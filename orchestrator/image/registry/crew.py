@@ -7,6 +7,7 @@ command from ending.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 _PATIENCE = 2.0
@@ -39,8 +40,8 @@ def run(
     tasks: Sequence[Callable[[], None]], *, most: int, stop: Stop,
     interrupt: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
-    """Do all of them, `most` at a time; raises the first failure, after setting `stop`.  Where the
-    user has had enough, `interrupt` wakes those that wait for somebody."""
+    """Do all of them, `most` at a time; raises the first failure, after setting `stop`.  Where it
+    is over before they are done, `interrupt` wakes those that wait for somebody."""
     pending = list(reversed(tasks))
     failures: list[BaseException] = []
     lock = threading.Lock()
@@ -62,13 +63,12 @@ def run(
     try:
         for thread in threads:
             thread.start()
-        _join(threads, stop)
+        _await(threads, stop)
     except BaseException:
         stop.set()
-        if interrupt is not None:
-            interrupt()
-        _join(threads, stop)
+        _end(threads, interrupt)
         raise
+    _end(threads, interrupt)
     told = [failure for failure in failures if not isinstance(failure, StoppedError)]
     if told or failures:
         raise (told or failures)[0]
@@ -76,10 +76,16 @@ def run(
         raise StoppedError
 
 
-def _join(threads: Sequence[threading.Thread], stop: Stop) -> None:
+def _await(threads: Sequence[threading.Thread], stop: Stop) -> None:
     for thread in threads:
         while thread.is_alive() and not stop.is_set():
             thread.join(0.1)
-    for thread in threads:
-        if thread.ident is not None:
-            thread.join(_PATIENCE)
+
+
+def _end(threads: Sequence[threading.Thread], interrupt: Callable[[], None] | None) -> None:
+    begun = [thread for thread in threads if thread.is_alive()]
+    if begun and interrupt is not None:
+        interrupt()
+    deadline = time.monotonic() + _PATIENCE
+    for thread in begun:
+        thread.join(max(0.0, deadline - time.monotonic()))
