@@ -53,7 +53,8 @@ class _Digests:
             choice = self._choice
             self._session = self._stack.enter_context(registries.open_session(
                 choice.environ, insecure=choice.insecure_registries))  # fmt: skip
-        return registries.current_digest(self._session, reference)
+        return self._session.repository(reference).current_digest(
+            reference.digest or reference.tag)  # fmt: skip
 
 
 def pinned(workspace: Workspace, project: Project) -> Project:

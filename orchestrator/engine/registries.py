@@ -12,13 +12,12 @@ from orchestrator.errors import RegistryError
 from orchestrator.events import Sink, ignore
 from orchestrator.image.reference import DEFAULT_DOMAIN
 from orchestrator.image.registry import hosts
-from orchestrator.image.registry.client import Found, Registry, Repository, Session
+from orchestrator.image.registry.client import Found, Registry, Session
 from orchestrator.image.registry.credentials import CredentialFile, Credentials, host_of
 from orchestrator.image.registry.transport import Transport
 
 if TYPE_CHECKING:
     from orchestrator.engine.workspace import Choice
-    from orchestrator.image.reference import Reference
     from orchestrator.image.registry.hosts import Hosts
     from orchestrator.image.store import ImageStore
 
@@ -31,14 +30,6 @@ def open_session(
     known: Hosts = hosts.read(found, insecure=insecure)
     transport = Transport(environ=found, tls=known.tls, agent=f"pcompose/{__version__}")
     return Session(transport, known, CredentialFile(found))
-
-
-def current_digest(session: Session, reference: Reference) -> str:
-    """What a tag stands for in its registry now.  ImageNotFoundError and RegistryError."""
-    registry = session.registry(session.hosts.origin(reference.domain))
-    repository = Repository(registry, reference.path)
-    wanted = reference.digest or reference.tag
-    return repository.manifest_digest(wanted) or repository.manifest(wanted).digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ _CONFIGS = (
 )
 ACCEPTED = (*_MANIFESTS, *_INDEXES)
 """Media types of what `parse` reads."""
+OCI_INDEX = _INDEXES[0]
 OCI_MANIFEST, OCI_CONFIG, OCI_LAYER = _MANIFESTS[0], _CONFIGS[0], (
     "application/vnd.oci.image.layer.v1.tar+gzip"
 )
@@ -108,20 +109,21 @@ def _index(root: document.Node) -> Index:
     manifests = root.get("manifests").items()
     if len(manifests) > _MOST_MANIFESTS:
         raise root.fault(f"an index of at most {_MOST_MANIFESTS} manifests")
-    return Index(manifests=tuple(_descriptor(item) for item in manifests))
+    return Index(manifests=tuple(descriptor(item) for item in manifests))
 
 
 def _manifest(root: document.Node, *, what: str) -> Manifest:
-    config = _descriptor(root.get("config"))
+    config = descriptor(root.get("config"))
     if config.media_type not in _CONFIGS:
         raise ImageError(f"{what} is no container image but {config.media_type!r}")
-    layers = tuple(_descriptor(item) for item in root.get("layers").items())
+    layers = tuple(descriptor(item) for item in root.get("layers").items())
     if len(layers) > MOST_LAYERS:
         raise ImageError(f"{what} has {len(layers)} layers, more than {MOST_LAYERS}")
     return Manifest(config=config, layers=layers)
 
 
-def _descriptor(node: document.Node) -> Descriptor:
+def descriptor(node: document.Node) -> Descriptor:
+    """The descriptor that a document has at `node`.  ImageError where it is none."""
     found = node.get("digest").text()
     if not digest.is_digest(found):
         raise node.get("digest").fault("a sha256 or sha512 digest")

@@ -142,7 +142,7 @@ def test_an_upload_that_is_forgotten_begins_anew(ground: Ground) -> None:
 def test_a_registry_that_takes_nothing_is_told_of(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.image.registry.push.ATTEMPTS", 2)
+    monkeypatch.setattr("orchestrator.image.registry.upload.ATTEMPTS", 2)
     load(ground, "app:1")
     ground.registry.fault = lambda h: h.command == "PATCH" and bool(h.body()) and (
         h.refuse(503, "UNAVAILABLE"))

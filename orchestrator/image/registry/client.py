@@ -13,7 +13,8 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError, ImageNotFoundError, RegistryError
 from orchestrator.image import digest, document
-from orchestrator.image.manifest import ACCEPTED
+from orchestrator.image.manifest import ACCEPTED, OCI_MANIFEST
+from orchestrator.image.reference import Reference
 from orchestrator.image.registry.auth import Authorizer, Form
 from orchestrator.image.registry.credentials import CredentialFile, Credentials
 from orchestrator.image.registry.hosts import HUB, Endpoint, Hosts
@@ -33,7 +34,14 @@ class Document:
 
     data: bytes
     media_type: str
+    """Of the answer."""
     digest: str
+
+    @property
+    def stated_type(self) -> str:
+        """The media type that it states itself, or else that of the answer."""
+        stated = document.parse(self.data, what=self.digest).get("mediaType").text("")
+        return stated or self.media_type or OCI_MANIFEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +73,12 @@ class Session:
         if found is None:
             found = self._registries.setdefault(endpoint, Registry(self, endpoint))
         return found
+
+
+    def repository(self, reference: Reference, *, is_pushed: bool = False) -> Repository:
+        """Where an image comes from, and is pushed to; mirrors are left out."""
+        registry = self.registry(self.hosts.origin(reference.domain))
+        return Repository(registry, reference.path, is_pushed=is_pushed)
 
 
 class Registry:
@@ -214,6 +228,10 @@ class Repository:
         with self._get_manifest("HEAD", tag_or_digest) as response:
             stated = response.header("Docker-Content-Digest")
             return stated if response.status == 200 and digest.is_digest(stated) else ""
+
+    def current_digest(self, tag: str) -> str:
+        """The same, if need be of the manifest itself.  ImageNotFoundError and RegistryError."""
+        return self.manifest_digest(tag) or self.manifest(tag).digest
 
     def _get_manifest(self, method: str, tag_or_digest: str) -> Response:
         return self.registry.send(method, f"{self._root}/manifests/{tag_or_digest}",

@@ -182,6 +182,16 @@ class Download:
         self._is_verified = True
 
 
+def save(
+    repository: Repository, blob: Descriptor, path: str, *, root: str, stop: threading.Event
+) -> None:
+    """A blob as a file, by way of the downloads of the store at `root`."""
+    with Download(repository, blob, directory=f"{root}/{DIRECTORY}", stop=stop,
+                  advance=lambda count: None) as stream, open(path, "wb") as file:  # fmt: skip
+        while data := stream.read(CHUNK):
+            file.write(data)
+
+
 def sweep(directory: str, *, now: float | None = None) -> None:
     """Delete parts that nobody has come back for; never one that somebody reads."""
     try:

@@ -11,7 +11,7 @@ import threading
 from functools import partial
 
 from orchestrator import events
-from orchestrator.dataclass import dataclass
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import ImageError, ImageNotFoundError, RegistryError
 from orchestrator.image import compression, digest, layers, manifest
 from orchestrator.image import config as configs
@@ -122,8 +122,7 @@ class Puller:
         there = {e.digest for e in self._distribution.entries(known.id) if e.name == reference.name}
         if not there:
             return None
-        repository = Repository(
-            self._session.registry(self._session.hosts.origin(reference.domain)), reference.path)
+        repository = self._session.repository(reference)
         found = reference.digest or repository.manifest_digest(reference.tag)
         if found not in there:
             return None
@@ -173,7 +172,7 @@ class Puller:
                 raise ImageError(
                     f"its layer {layer.digest} is of the kind {layer.media_type!r}, which is not "
                     "fetched", hint="layers that lie elsewhere, or are encrypted, are refused")
-        own = Document(data=own.data, digest=own.digest, media_type=_type_of(own))
+        own = replace(own, media_type=own.stated_type)
         return _Plan(repository=repository, top=top, own=own, config=config, file=file,
                      layers=parsed.layers)  # fmt: skip
 
@@ -223,14 +222,6 @@ class Puller:
 
 class _SpoiledError(ImageError):
     """What an earlier pull has left of a layer was no good: it is worth another try."""
-
-
-def _type_of(own: Document) -> str:
-    """The media type that the document itself states, or else that of the answer."""
-    from orchestrator.image import document
-
-    stated = document.parse(own.data, what=own.digest).get("mediaType").text("")
-    return stated or own.media_type or manifest.OCI_MANIFEST
 
 
 def _fits(has: str, wanted: Platform) -> bool:

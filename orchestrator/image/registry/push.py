@@ -10,28 +10,22 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
 from functools import partial
-from typing import IO
 
 from orchestrator import events
 from orchestrator.dataclass import dataclass
-from orchestrator.errors import ImageError, ImageNotFoundError, RegistryError
+from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.image import digest, manifest
 from orchestrator.image import reference as references
 from orchestrator.image.distribution import Distribution, Entry, Packed
 from orchestrator.image.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest
 from orchestrator.image.reference import Reference
-from orchestrator.image.registry import crew, download
+from orchestrator.image.registry import crew, download, upload
 from orchestrator.image.registry.client import Document, Repository, Session
-from orchestrator.image.registry.download import Download
 from orchestrator.image.registry.report import Report
-from orchestrator.image.registry.transport import UnansweredError
 from orchestrator.image.store import Image, ImageStore, Layer
 
 LAYERS_AT_ONCE = 4
-ATTEMPTS = 5
-"""Times in a row that nothing of a blob gets through."""
 _LEVEL = 6
 _WITH_HEADER = 31
 """zlib's window for a gzip header, which then has no time in it."""
@@ -97,8 +91,7 @@ class Pusher:
             raise ImageError("it is made of this machine's own files, which stay here")
         if reference.digest:
             raise ImageError("a digest is not chosen by who pushes", hint="push a tag")
-        endpoint = self._session.hosts.origin(reference.domain)
-        repository = Repository(self._session.registry(endpoint), reference.path, is_pushed=True)
+        repository = self._session.repository(reference, is_pushed=True)
         with self._store.adding():
             scratch = self._store.scratch()
             try:
@@ -160,7 +153,8 @@ class Pusher:
         path = f"{job.scratch}/{layer.name}"
         blob = self._fetched(known, path) or self._compressed(layer, path)
         if not job.repository.has_blob(blob.digest):
-            self._upload(job, path, blob, place)
+            upload.send_file(job.repository, blob, path, advance=job.report.advance, place=place,
+                             stop=self.stop)  # fmt: skip
         os.unlink(path)
         return blob
 
@@ -171,22 +165,14 @@ class Pusher:
             source, blob = references.parse(packed.name), packed.blob
             if source.domain in self._silent:
                 continue
-            registry = self._session.registry(self._session.hosts.origin(source.domain))
             try:
-                self._save(Repository(registry, source.path), blob, path)
+                download.save(self._session.repository(source), blob, path,
+                              root=self._store.root, stop=self.stop)  # fmt: skip
             except (ImageError, OSError):
                 self._silent.add(source.domain)
                 continue
             return blob
         return None
-
-    def _save(self, repository: Repository, blob: Descriptor, path: str) -> None:
-        with Download(
-            repository, blob, directory=f"{self._store.root}/{download.DIRECTORY}",
-            stop=self.stop, advance=lambda count: None,
-        ) as stream, open(path, "wb") as file:  # fmt: skip
-            while data := stream.read(digest.CHUNK):
-                file.write(data)
 
     def _compressed(self, layer: Layer, path: str) -> Descriptor:
         import zlib
@@ -204,37 +190,6 @@ class Pusher:
                 size += put(packer.compress(data))
             size += put(packer.flush())
         return Descriptor(media_type=OCI_LAYER, digest=f"sha256:{hashed.hexdigest()}", size=size)
-
-    # ---- uploads ----
-
-    def _upload(self, job: _Job, path: str, blob: Descriptor, place: str) -> None:
-        """Send a file; where the connection is cut, the registry says from where on to go on."""
-        repository, at, failures = job.repository, 0, 0
-        place = place or repository.begin_upload()
-        while at < blob.size:
-            before = at
-            body = Rest(path, start=at, size=blob.size, advance=job.report.advance)
-            try:
-                answer = repository.send_piece(place, body, start=at)
-            except UnansweredError as exc:
-                answer, why = None, exc.message
-            else:
-                why = "it does not take all of it"
-            if answer is None:
-                answer = self._look(repository, place)
-            place, at = answer
-            failures = 0 if at > before else failures + 1
-            if failures >= ATTEMPTS:
-                raise RegistryError(
-                    f"{repository.registry.host} does not take {blob.digest}: {why}",
-                    hint="what it has of other layers stays there; try again")
-            if failures and self.stop.wait(0.2 * 2**failures):
-                raise crew.StoppedError
-        repository.end_upload(place, blob.digest)
-
-    def _look(self, repository: Repository, place: str) -> tuple[str, int]:
-        """Where an upload that broke off goes on; a new one where it was forgotten."""
-        return repository.uploaded(place) or (repository.begin_upload(), 0)
 
     # ---- documents ----
 
@@ -259,12 +214,8 @@ class Pusher:
         return Document(data=data, media_type=OCI_MANIFEST, digest=digest.of_bytes(data))
 
     def _put_config(self, job: _Job, config: Descriptor) -> None:
-        if job.repository.has_blob(config.digest):
-            return
-        path = f"{job.scratch}/config"
-        with open(path, "wb") as file:
-            file.write(self._store.read_blob(job.image.id))
-        self._upload(job, path, config, "")
+        upload.send_data(job.repository, config, self._store.read_blob(job.image.id),
+                         stop=self.stop)  # fmt: skip
 
 
 def _manifest(config: Descriptor, layers: list[Descriptor]) -> bytes:
@@ -280,37 +231,3 @@ def _manifest(config: Descriptor, layers: list[Descriptor]) -> bytes:
     root = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": entry(config),
             "layers": [entry(blob) for blob in layers]}  # fmt: skip
     return json.dumps(root, separators=(",", ":")).encode()
-
-
-class Rest:
-    """A file from `start` to its end as a body; `advance` hears of bytes that are read."""
-
-    def __init__(
-        self, path: str, *, start: int, size: int, advance: Callable[[int], None]
-    ) -> None:
-        self._path, self._start, self._advance = path, start, advance
-        self.size = size - start
-
-    def open(self) -> IO[bytes]:
-        """The file at `start`."""
-        file = open(self._path, "rb", buffering=0)  # noqa: SIM115  # the caller closes it
-        file.seek(self._start)
-        return _Counted(file, self._advance)  # type: ignore[return-value]  # all that is used
-
-
-class _Counted:
-    """A file that tells how much was read of it."""
-
-    def __init__(self, file: IO[bytes], advance: Callable[[int], None]) -> None:
-        self._file, self._advance = file, advance
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
-        self._advance(len(data))
-        return data
-
-    def __enter__(self) -> _Counted:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()
