@@ -61,6 +61,10 @@ class Sources:
         trace = self._report.trace
         return trace.documents(found, role) if trace else found
 
+    def fetched(self, url: str) -> Sequence[str]:
+        """The Compose files of an application in a registry.  PcomposeError."""
+        return inputs.fetched(url, self._options)
+
     def _bytes(self, file: str) -> bytes:
         if file == inputs.STDIN:
             return self._options.stdin.read(yaml.LARGEST + 1) if self._options.stdin else b""

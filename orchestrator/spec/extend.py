@@ -16,6 +16,7 @@ from orchestrator.spec import (
     assemble,
     canonical,
     include,
+    inputs,
     merge,
     paths,
     reading,
@@ -142,9 +143,9 @@ class _Resolver:
 
     def _file(self, node: Node, where: str, place: _Place) -> _Place | None:
         written = str(node.value)
-        if written.startswith(include.REMOTE):
+        if written.startswith((*include.REMOTE, inputs.OCI)):
             self._report.add(node, f"{where}.file: {written} is not on this machine; only a local "
-                             "file can be extended", hint="clone it")  # fmt: skip
+                             "file can be extended", hint="include what is elsewhere")
             return None
         file = paths.resolved(written, working_dir=place.directory, home=self._scope.home)
         if file not in self._files:

@@ -9,10 +9,11 @@ included, what is included earlier over what comes later.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.dataclass import dataclass, replace
-from orchestrator.errors import SpecError
+from orchestrator.errors import PcomposeError, SpecError
 from orchestrator.spec import assemble, inputs, merge, reading, reset
 from orchestrator.spec.node import Node, plain
 from orchestrator.spec.suggestion import nearest_name
@@ -27,7 +28,8 @@ DEEPEST = 50
 MOST = 1000
 """Entries of all files; two that each include two others, and so on, double with every level."""
 _KEYS = ("path", "project_directory", "env_file")
-REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@", "oci://")
+REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
+"""Beginnings of what docker compose can also include, and we cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,15 +108,13 @@ def _texts(item: Node, key: str, where: str, scope: Scope) -> list[Node]:
 
 def _imported(entry: _Entry, scope: Scope) -> Node | None:
     """The tree of what an entry includes."""
-    files = []
+    files: list[str] = []
     for node in entry.paths:
-        path = str(node.value)
-        if path.startswith(REMOTE):
-            scope.report.add(node, f"include: {path} is not on this machine; only local files can "
-                             "be included", hint="clone it and include the files")  # fmt: skip
+        found = _located(node, scope)
+        if found is None:
             return None
-        files.append(_joined(scope.search_dir, path))
-    if not files or not _are_there(entry, files, scope):
+        files += found
+    if not files:
         return None
     cycle = _cycle(files[0], scope.chain)
     if cycle:
@@ -144,17 +144,28 @@ def _imported(entry: _Entry, scope: Scope) -> Node | None:
     return assemble.assemble(files, inner)
 
 
+def _located(node: Node, scope: Scope) -> Sequence[str] | None:
+    """The files that a path of an entry names; None, and told: there are none."""
+    path = str(node.value)
+    if path.startswith(inputs.OCI):
+        try:
+            return scope.sources.fetched(path)
+        except PcomposeError as exc:
+            scope.report.add(node, f"include: {exc.message}", hint=exc.hint)
+            return None
+    if path.startswith(REMOTE):
+        scope.report.add(node, f"include: {path} is not on this machine; only local files and "
+                         "oci:// can be included", hint="clone it and include the files")
+        return None
+    file = _joined(scope.search_dir, path)
+    if os.path.isfile(file):
+        return (file,)
+    scope.report.add(node, f"include: {reading.why_no_file(file)}: {scope.report.shown(file)}")
+    return None
+
+
 def _joined(directory: str, path: str) -> str:
     return os.path.normpath(os.path.join(directory, path))
-
-
-def _are_there(entry: _Entry, files: list[str], scope: Scope) -> bool:
-    for node, file in zip(entry.paths, files, strict=True):
-        if os.path.isfile(file):
-            continue
-        scope.report.add(node, f"include: {reading.why_no_file(file)}: {scope.report.shown(file)}")
-        return False
-    return True
 
 
 def _cycle(file: str, chain: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ env files.  Reads directories and env files; parses no YAML.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from orchestrator import names
@@ -24,6 +24,8 @@ OVERRIDE_FILES = (
     "docker-compose.override.yml", "docker-compose.override.yaml",
 )  # fmt: skip
 STDIN = "-"
+OCI = "oci://"
+"""An application in a registry, where a file could be named."""
 LARGEST = 4 << 20
 """Bytes of one env file."""
 
@@ -53,6 +55,8 @@ class LoadOptions:
     """Phases left out.  Without `interpolation` the project has a tree and no services."""
     trace: Trace | None = None
     """Gathers where everything comes from, for `config --explain`; such a load is slower."""
+    fetch: Callable[[str], Sequence[str]] | None = None
+    """`oci://…` -> the Compose files of an application, which it brings here.  PcomposeError."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +96,8 @@ def _directory(options: LoadOptions, files: list[str], cwd: str) -> str | None:
     if options.project_directory:
         return os.path.abspath(os.path.join(cwd, options.project_directory))
     for file in files:
+        if file.startswith(OCI):
+            return None  # it has a directory once it is here
         if file != STDIN:
             return os.path.dirname(os.path.abspath(os.path.join(cwd, file)))
     return None
@@ -106,13 +112,28 @@ def _files(
         listed = [part for part in environment["COMPOSE_FILE"].split(separator) if part]
     if not listed:
         return discover(cwd, warnings)
-    files = [f if f == STDIN else os.path.abspath(os.path.join(cwd, f)) for f in listed]
+    files = [path for file in listed for path in _paths(file, options, cwd)]
     if files.count(STDIN) > 1:
         raise SpecError("standard input can be given only once")
     for file in files:
         if file != STDIN and not os.path.exists(file):
-            raise SpecError(f"no such file: {file}", hint="check -f or COMPOSE_FILE")
+            is_split = not options.files and OCI in environment["COMPOSE_FILE"]
+            raise SpecError(f"no such file: {file}", hint="COMPOSE_PATH_SEPARATOR has to be another"
+                            " than `:`" if is_split else "check -f or COMPOSE_FILE")
     return files
+
+
+def _paths(file: str, options: LoadOptions, cwd: str) -> Sequence[str]:
+    if file.startswith(OCI):
+        return fetched(file, options)
+    return (file,) if file == STDIN else (os.path.abspath(os.path.join(cwd, file)),)
+
+
+def fetched(url: str, options: LoadOptions) -> Sequence[str]:
+    """The Compose files of an application in a registry.  PcomposeError."""
+    if options.fetch is None:
+        raise SpecError(f"{url} is not on this machine")
+    return options.fetch(url)
 
 
 def discover(start: str, warnings: list[str]) -> list[str]:

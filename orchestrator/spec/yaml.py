@@ -75,6 +75,53 @@ def documents(data: bytes, *, file: str, shown: str) -> list[Node]:
         raise SpecError(f"character U+{code:04X} is not allowed in YAML", where=where) from exc
 
 
+Span = tuple[int, int, str]
+"""Where a scalar begins and ends, in characters of the text, and its anchor."""
+
+
+def spans(data: bytes) -> dict[tuple[int, int], Span]:
+    """Where the scalars of a file stand, by line and column of the nodes that `documents` makes of
+    them; of a text that it has read."""
+    import yaml
+
+    found: dict[tuple[int, int], Span] = {}
+    around: list[_Collection] = []
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    event: Event
+    for event in yaml.parse(_decoded(data, ""), loader):
+        kind = type(event).__name__
+        if kind in ("MappingEndEvent", "SequenceEndEvent"):
+            around.pop()
+        if kind not in ("ScalarEvent", "AliasEvent", "MappingStartEvent", "SequenceStartEvent"):
+            continue
+        place = around[-1].place(event.start_mark) if around else event.start_mark
+        if kind in ("MappingStartEvent", "SequenceStartEvent"):
+            around.append(_Collection(is_mapping=kind == "MappingStartEvent"))
+        elif place is not None:
+            anchor = event.anchor or "" if kind == "ScalarEvent" else ""
+            at = (place.line + 1, place.column + 1)
+            found[at] = (event.start_mark.index, event.end_mark.index, anchor)
+    return found
+
+
+class _Collection:
+    """A mapping or sequence whose events are coming."""
+
+    __slots__ = ("is_mapping", "key")
+
+    def __init__(self, *, is_mapping: bool) -> None:
+        self.is_mapping = is_mapping
+        self.key: Mark | None = None
+
+    def place(self, mark: Mark) -> Mark | None:
+        """Where the node that begins at `mark` is placed: a value at its key, an item at itself;
+        None: it is a key."""
+        if not self.is_mapping:
+            return mark
+        key, self.key = self.key, mark if self.key is None else None
+        return key
+
+
 def _decoded(data: bytes, shown: str) -> str:
     try:
         text = data.decode("utf-8-sig")
