@@ -14,7 +14,7 @@ progress goes to a `Sink` (`orchestrator.events`).  Prints nothing and never exi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -121,6 +121,10 @@ class Project:
 
         return drafting.draft(self._workspace, policy or UpPolicy()).plan
 
+    def included_applications(self) -> list[str]:
+        """The `oci://…` that the files include; not those that are the files."""
+        return self._workspace.included
+
     def changed_volumes(self) -> list[str]:
         """Names of volumes that are another in the files than they were made; they stay as they
         are unless `UpPolicy.renew_volumes` names them."""
@@ -182,6 +186,22 @@ class Project:
         from orchestrator.engine import pushing
 
         pushing.push(self._workspace, services, sink=sink, **choices)
+
+    def publish(
+        self, name: str, *, with_env: bool = False, with_images: bool = False,
+        pinned: bool = False, oci_version: str = "", is_insecure: bool = False,
+        agree: Callable[[str], bool] = bool, sink: Sink = ignore,
+    ) -> str:  # fmt: skip
+        """Put the files into a registry as `REPOSITORY[:TAG]`; the digest, or empty where `agree`
+        did not agree to a question.  The others are the flags of `publish`."""
+        from orchestrator.engine import publishing
+
+        options = publishing.PublishOptions(
+            with_env=with_env, with_images=with_images, pinned=pinned,
+            version=publishing.parse_version(oci_version),
+        )  # fmt: skip
+        workspace = self._workspace.trusting(name) if is_insecure else self._workspace
+        return publishing.publish(workspace, name, options, agree=agree, sink=sink)
 
     def bake(self, services: Sequence[str] = ()) -> dict[str, Any]:  # JSON has no narrower type
         """What would be built, in the form of docker buildx bake."""

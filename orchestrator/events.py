@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from orchestrator.dataclass import asdict, dataclass, field
 
-Kind = Literal["Container", "Network", "Volume", "Image", "Service", "Snapshot"]
+Kind = Literal["Application", "Container", "Network", "Volume", "Image", "Service", "Snapshot"]
 Status = Literal["Working", "Done", "Warning", "Error"]
 
 

@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "Show what up would do, and why"),
     "port": ("port", "Print the host address of a published port"),
     "ps": ("ps", "List containers"),
+    "publish": ("publish", "Put the Compose files into a registry"),
     "pull": ("pull", "Pull the images of services"),
     "push": ("push", "Push the images that services build"),
     "report": ("report", "Bundle what is known of a stack for a bug report, without secrets"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli import terminal
 from orchestrator.cli.output import Output
 from orchestrator.dataclass import replace
+from orchestrator.errors import PcomposeError
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -22,6 +23,17 @@ def confirmed(out: Output, question: str) -> bool:
     out.stdout.write(asked)
     out.flush()
     return sys.stdin.readline().strip().lower() in _YES
+
+
+def trust_included(call: Invocation) -> None:
+    """PcomposeError where the files include applications of registries, which may mount what they
+    like, and the user does not want that."""
+    urls = call.project.included_applications()
+    if not urls or call.args.has("yes"):
+        return
+    lines = ["The project includes files from elsewhere, which may do whatever you may:", *urls]
+    if not confirmed(call.out, "\n".join([*lines, "Do you trust them?"])):
+        raise PcomposeError("operation cancelled by user")
 
 
 def with_renewed_volumes(call: Invocation, policy: UpPolicy) -> UpPolicy:

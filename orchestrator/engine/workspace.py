@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
 from orchestrator import names
-from orchestrator.dataclass import dataclass, field
+from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.errors import SpecError, UsageError
 from orchestrator.state.layout import Layout
 
 if TYPE_CHECKING:
+    from orchestrator.engine.applications import Applications
     from orchestrator.spec.inputs import LoadOptions
     from orchestrator.spec.model import Project
     from orchestrator.state.observed import Observed
@@ -115,8 +116,18 @@ class Workspace:
             project_name=choice.project_name, env_files=choice.env_files,
             profiles=choice.profiles, environ=choice.environ, cwd=choice.cwd or os.getcwd(),
             stdin=self._stdin() if "-" in choice.files else None,
-            cache_dir=self.layout.cache(),
+            cache_dir=self.layout.cache(), fetch=self._fetch,
         )  # fmt: skip
+
+    def _fetch(self, url: str) -> Sequence[str]:
+        return self.applications.files(url)
+
+    @cached_property
+    def applications(self) -> Applications:
+        """Those of registries that the files are, or include."""
+        from orchestrator.engine.applications import Applications
+
+        return Applications(self.choice, self.layout)
 
     def _stdin(self) -> BinaryIO:
         given = self.choice.stdin
@@ -125,6 +136,20 @@ class Workspace:
         from io import BytesIO
 
         return BytesIO(given)
+
+    @property
+    def included(self) -> list[str]:
+        """The `oci://…` that the files include; not those that are the files."""
+        _ = self.project
+        urls = self.applications.urls if "applications" in self.__dict__ else []
+        return [url for url in urls if url not in self.choice.files]
+
+    def trusting(self, image: str) -> Workspace:
+        """The same, where the registry of this image needs no certificate, nor TLS."""
+        from orchestrator.image.reference import parse
+
+        hosts = (*self.choice.insecure_registries, parse(image.removeprefix("oci://")).domain)
+        return Workspace(replace(self.choice, insecure_registries=hosts), layout=self.layout)
 
     @property
     def separator(self) -> str:
@@ -137,6 +162,8 @@ class Workspace:
         from orchestrator.spec.load import load
 
         loaded = load(self.load_options)
+        if "applications" in self.__dict__:
+            loaded = replace(loaded, warnings=(*self.applications.warnings, *loaded.warnings))
         if self.choice.private:
             from orchestrator.engine.privacy import private
 

@@ -19,6 +19,7 @@ command lines.
     DATA/frozen/ID, DATA/snapshots/P/NAME.json    layers, and SnapshotRecord
     DATA/{secrets,configs}/NAME                   for `external: true`
     DATA/images/…                                 owned by image.store
+    DATA/applications/…                           owned by engine.applications
     DATA/cache/…                                  may be deleted at any time
     RUN/projects/P/{control.sock,supervisor.lock,keeper.sock,keeper.lock,supervisor.log}
     RUN/projects/P/c/SHORTID/{stdin,stdout,stderr,hosts,resolv.conf,hostname}
@@ -65,6 +66,9 @@ class Layout:
 
     def images(self) -> str:
         return f"{self.data}/images"
+
+    def applications(self) -> str:
+        return f"{self.data}/applications"
 
     def cache(self) -> str:
         return f"{self.data}/cache"

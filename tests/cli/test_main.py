@@ -39,7 +39,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["up", "--help"], 0, "Usage:  pcompose up", ""),
         (["help", "ps"], 0, "Usage:  pcompose ps", ""),
         (["upp"], 1, "", "did you mean up?"),
-        (["publish"], 1, "", "command publish is not available yet"),
+        (["bridge"], 1, "", "command bridge is not available yet"),
         (["--progress", "nice", "ps"], 1, "", 'unsupported --progress value "nice"'),
         (["-p", "Not/Valid", "ps"], 1, "", 'invalid project name "Not/Valid"'),
         (["-p", "p", "ps", "-q"], 0, "", ""),

@@ -333,3 +333,34 @@ def test_a_registry_out_of_reach_is_told_with_the_place_and_leaves_nothing(stack
     stack.write("services:\n  s: {image: 'app:1'}\n")
     done = stack("-p", stack.name, "pull", ok=False)
     assert "cannot reach https://registry-1.docker.io: there is no such host" in done.stderr
+
+
+def test_a_published_application_is_brought_up_elsewhere_with_its_images(
+    stack: Stack, server: Server, tmp_path: Path
+) -> None:
+    server.copy(f"oci:{layout(tmp_path / 'app')}:1", f"docker://{HOST}/app:1")
+    stack.write("LEVEL=debug\n", "web.env")
+    command = "[/bin/sh, -c, 'echo $$LEVEL $$(cat /etc/marker)']"
+    stack.write(f"services:\n  s: {{image: '{HOST}/app:1', env_file: web.env,\n"
+                f"      command: {command}}}\n")  # fmt: skip
+    refused = stack("publish", "-y", f"{HOST}/team/shop:2", ok=False).stderr
+    assert "compose.yaml:2" in refused
+    assert "--with-env" in refused
+    stack("publish", "-y", "--with-env", "--app", "--resolve-image-digests", f"{HOST}/team/shop:2")
+    manifest = json.loads(server.skopeo("inspect", "--raw", "--tls-verify=false",
+                                        f"docker://{HOST}/team/shop:2"))  # fmt: skip
+    assert manifest["artifactType"] == "application/vnd.docker.compose.project"
+    assert server.digest(f"team/shop@{server.digest('app:1')}") == server.digest("app:1")
+    (stack.directory / "compose.yaml").unlink()
+    url = f"oci://{HOST}/team/shop:2"
+    try:
+        assert "debug from tar" in stack("-f", url, "up", "--no-log-prefix").stdout.splitlines()
+        assert "shop" in stack("ls", "-a").stdout
+        assert f"@{server.digest('app:1')}" in stack("-f", url, "config").stdout
+    finally:
+        stack("-f", url, "down")
+    stack.write(f"include: ['{url}']\n")
+    done = stack("-p", stack.name, "up", "-d", input="n\n", ok=False)
+    assert "operation cancelled" in done.stderr
+    assert stack.ps() == {}
+    stack("-p", stack.name, "up", "-y", "-d")

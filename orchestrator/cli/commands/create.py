@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.grammar import Command, alias, many, number, option, switch
 from orchestrator.cli.policies import build_sink, refuse_together, shown, up_policy
-from orchestrator.cli.questions import with_renewed_volumes
+from orchestrator.cli.questions import trust_included, with_renewed_volumes
 
 if TYPE_CHECKING:
     from orchestrator.cli.main import Invocation
@@ -41,6 +41,7 @@ def run(call: Invocation) -> int:
     policy = up_policy(call.args, start=False)
     if shown(call, lambda: call.project.plan(policy)):
         return 0
+    trust_included(call)
     policy = with_renewed_volumes(call, policy)
     renderer = call.out.renderer("create")
     try:

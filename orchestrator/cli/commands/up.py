@@ -17,7 +17,7 @@ from orchestrator.cli.grammar import (
     switch,
 )
 from orchestrator.cli.policies import build_sink, refuse_together, shown, up_policy
-from orchestrator.cli.questions import with_renewed_volumes
+from orchestrator.cli.questions import trust_included, with_renewed_volumes
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def run(call: Invocation) -> int:
     policy = up_policy(args)
     if shown(call, lambda: call.project.plan(policy)):
         return 0
+    trust_included(call)
     policy = with_renewed_volumes(call, policy)
     if args.has("detach") or args.has("wait") or args.has("no-start"):
         return _detached(call, args, policy)
