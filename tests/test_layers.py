@@ -53,6 +53,8 @@ HOMES = {
     "networkx": {"orchestrator.plan.graph"},
     "anyio": {"orchestrator.supervisor", "orchestrator.network", "orchestrator.testing.aio",
               "orchestrator.aio"},
+    "backports": {"orchestrator.image.compression"},
+    "compression": {"orchestrator.image.compression"},  # of the standard library, from 3.14 on
     "pytest": {"orchestrator.testing"},
 }
 KEEPER = "orchestrator.runtime.keeper"

@@ -24,8 +24,7 @@ def unpacked(store: ImageStore, tree: Tree, path: str) -> Iterator[Tree | None]:
         directory = store.scratch()
         try:
             file.seek(0)
-            with compression.opened(file, what=path) as plain:
-                layers.unpack(plain, directory)
+            layers.unpack(compression.opened(file, what=path), directory)
             root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 yield Tree(root, name=path, keeps_owners=True)
@@ -44,8 +43,7 @@ def extracted(store: ImageStore, path: str) -> str | None:
         try:
             file.seek(0)
             os.chmod(directory, 0o755)
-            with compression.opened(file, what="the archive") as plain:
-                layers.unpack(plain, directory)
+            layers.unpack(compression.opened(file, what="the archive"), directory)
         except BaseException:
             store.discard(directory)
             raise
@@ -56,7 +54,6 @@ def _is_archive(fd: int, path: str) -> bool:
     """Whether it begins as a tar does, once it is uncompressed."""
     with open(os.dup(fd), "rb", buffering=0) as file:
         try:
-            with compression.opened(file, what=path) as plain:
-                return next(tar.read(plain), None) is not None
+            return next(tar.read(compression.opened(file, what=path)), None) is not None
         except ImageError:
             return False

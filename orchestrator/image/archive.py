@@ -203,7 +203,7 @@ def _path(item: Descriptor) -> str:
 
 def _blob(source: Source, item: Descriptor) -> bytes:
     content = _content(source, _path(item))
-    hashing = Hashing(_Bytes(content), algorithm=item.digest.partition(":")[0])
+    hashing = Hashing(_Bytes(content), algorithm=digest.algorithm(item.digest))
     hashing.verify(item.digest, what=f"blob {item.digest}")
     if len(content) != item.size:
         raise ImageError(f"blob {item.digest} has {len(content)} bytes, not {item.size}")
@@ -262,22 +262,23 @@ class LayerFiller:
         self._part = part
 
     def __call__(self, directory: str) -> tuple[str, int]:
-        part = self._part
+        part, algorithm = self._part, digest.algorithm(self._part.diff_id)
         stream = self._source.open(part.file)
         if part.blob is None:
-            return _unpack(stream, directory, what=part.file)
+            return _unpack(stream, directory, what=part.file, algorithm=algorithm)
         if self._source.size(part.file) != part.blob.size:
             raise ImageError(f"layer {part.blob.digest} has not the {part.blob.size} bytes stated")
         limited = Limited(stream, part.blob.size, what=f"layer {part.blob.digest}")
-        hashing = Hashing(limited, algorithm=part.blob.digest.partition(":")[0])
-        found = _unpack(hashing, directory, what=part.file)
+        hashing = Hashing(limited, algorithm=digest.algorithm(part.blob.digest))
+        found = _unpack(hashing, directory, what=part.file, algorithm=algorithm)
         hashing.verify(part.blob.digest, what=f"layer {part.blob.digest}")
         return found
 
 
-def _unpack(stream: Readable, directory: str, *, what: str) -> tuple[str, int]:
-    with compression.opened(stream, what=what) as plain:
-        return layers.unpack(plain, directory)
+def _unpack(
+    stream: Readable, directory: str, *, what: str, algorithm: str = "sha256"
+) -> tuple[str, int]:
+    return layers.unpack(compression.opened(stream, what=what), directory, algorithm=algorithm)
 
 
 # ---- import ----

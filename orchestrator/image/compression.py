@@ -1,22 +1,18 @@
 """Streams of compressed or plain bytes, told apart by how they begin.
 
-gzip, bzip2 and xz by the standard library; zstd by the `zstd` program, which a machine that makes
-such archives has.  Knows nothing of what is inside.  The libraries are imported when their format
-is met.
+gzip, bzip2 and xz by the standard library, zstd by what Python 3.14 has, as backports.zstd brings
+it.  Knows nothing of what is inside.  The libraries are imported when their format is met.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Literal, cast
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import IO, Literal, Protocol, cast
 
 from orchestrator.errors import ImageError
 from orchestrator.image.digest import CHUNK, Readable
-
-if TYPE_CHECKING:
-    from lzma import LZMADecompressor
 
 Format = Literal["plain", "gzip", "bzip2", "xz", "zstd"]
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
@@ -27,7 +23,7 @@ _MAGIC: tuple[tuple[bytes, Format], ...] = (
 )
 _LONGEST_MAGIC = 6
 _MOST_MEMORY = 256 << 20
-"""Bytes an xz stream may ask for; `xz -9` asks for 65 MiB."""
+"""Bytes a stream may ask for; `xz -9` asks for 65 MiB, `zstd --ultra -22` for 128."""
 
 
 class Peeked:
@@ -61,42 +57,67 @@ def detect(start: bytes) -> Format:
     return next((name for magic, name in _MAGIC if start.startswith(magic)), "plain")
 
 
-@contextmanager
-def opened(source: Readable, *, what: str) -> Iterator[Readable]:
-    """The uncompressed bytes of `source` inside the block; faults name `what`."""
+def opened(source: Readable, *, what: str) -> Readable:
+    """The uncompressed bytes of `source`; faults name `what`."""
     peeked = Peeked(source)
     found = detect(peeked.peek(_LONGEST_MAGIC))
-    if found == "zstd":
-        with _zstd(peeked, what=what) as stream:
-            yield stream
-    else:
-        yield peeked if found == "plain" else _Guarded(_library(found, peeked), what=what)
+    return peeked if found == "plain" else _library(found, peeked, what=what)
 
 
-def _library(found: Format, source: Peeked) -> Readable:
-    if found == "xz":
-        return _Xz(source)
-    stream = cast(IO[bytes], source)  # both libraries only read
+def _library(found: Format, source: Peeked, *, what: str) -> Readable:
+    stream = cast(IO[bytes], source)  # the libraries only read
     if found == "gzip":
         import gzip
+        import zlib
 
-        return gzip.GzipFile(fileobj=stream, mode="rb")
-    import bz2
+        return _Guarded(gzip.GzipFile(fileobj=stream, mode="rb"), zlib.error, what=what)
+    if found == "bzip2":
+        import bz2
 
-    return bz2.BZ2File(stream)
-
-
-class _Xz:
-    """lzma.LZMAFile with a limit to the memory a hostile header can ask for."""
-
-    def __init__(self, source: Peeked) -> None:
-        self._source = source
-        self._inner = self._new()
-
-    def _new(self) -> LZMADecompressor:
+        return _Guarded(bz2.BZ2File(stream), ValueError, what=what)
+    if found == "xz":
         import lzma
 
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MEMORY)
+        new = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_MOST_MEMORY)
+        return _Guarded(_Streams(source, new, padding=b"\0"), lzma.LZMAError, what=what)
+    return _zstd(source, what=what)
+
+
+def _zstd(source: Peeked, *, what: str) -> Readable:
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise ImageError(f"{what} is compressed with zstd, and there is no library for it",
+                         hint="pip install backports.zstd") from None  # fmt: skip
+    window = {int(zstd.DecompressionParameter.window_log_max): _MOST_MEMORY.bit_length() - 1}
+    new = partial(zstd.ZstdDecompressor, options=window)
+    return _Guarded(_Streams(source, new), zstd.ZstdError, what=what)
+
+
+class _Decompressor(Protocol):
+    """One stream, as lzma and zstd have it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Streams:
+    """Compressed streams that follow each other, with `padding` between them; each has a limit to
+    the memory that a hostile header can ask for, which the files of the libraries have not."""
+
+    def __init__(
+        self, source: Readable, new: Callable[[], _Decompressor], *, padding: bytes = b""
+    ) -> None:
+        self._source, self._new, self._padding = source, new, padding
+        self._inner = new()
 
     def read(self, size: int = -1, /) -> bytes:
         while True:
@@ -110,13 +131,12 @@ class _Xz:
                 return data
 
     def _next_stream(self) -> bool:
-        """Streams may follow each other, padded with zeros."""
-        rest = self._inner.unused_data.lstrip(b"\0")
+        rest = self._inner.unused_data.lstrip(self._padding)
         while not rest:
             data = self._source.read(CHUNK)
             if not data:
                 return False
-            rest = data.lstrip(b"\0")
+            rest = data.lstrip(self._padding)
         self._inner = self._new()
         self._source = Peeked(_Chain(rest, self._source))
         return True
@@ -138,99 +158,16 @@ class _Chain:
 class _Guarded:
     """Turns what the libraries raise about damaged data into ImageError."""
 
-    def __init__(self, source: Readable, *, what: str) -> None:
-        self._source = source
-        self._what = what
+    def __init__(self, source: Readable, fault: type[Exception], *, what: str) -> None:
+        self._source, self._what = source, what
+        self._faults = (EOFError, fault)
 
     def read(self, size: int = -1, /) -> bytes:
-        import zlib
-        from lzma import LZMAError
-
         try:
             return self._source.read(size)
-        except (EOFError, zlib.error, LZMAError, ValueError) as exc:
+        except self._faults as exc:
             raise ImageError(f"{self._what} is damaged: {exc}") from exc
         except OSError as exc:
             if exc.errno is not None:
                 raise  # the disk's fault
             raise ImageError(f"{self._what} is damaged: {exc}") from exc
-
-
-@contextmanager
-def _zstd(source: Readable, *, what: str) -> Iterator[Readable]:
-    import subprocess
-    import threading
-
-    program = shutil.which("zstd")
-    if program is None:
-        raise ImageError(
-            f"{what} is compressed with zstd", hint="install the `zstd` program and try again"
-        )
-    process = subprocess.Popen(
-        [program, "-dcq", "--memory=256MB"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    feeder = _Feeder(source, process.stdin)
-    thread = threading.Thread(target=feeder.run, daemon=True)
-    thread.start()
-    try:
-        yield _Program(process.stdout, process, feeder, what=what)
-    finally:
-        process.stdout.close()  # ends a program whose output nobody wants any more
-        process.kill()
-        process.wait()
-        thread.join()
-        process.stderr.close()
-
-
-class _Feeder:
-    """Moves the compressed bytes into the program, in a thread of its own."""
-
-    def __init__(self, source: Readable, target: IO[bytes]) -> None:
-        self._source = source
-        self._target = target
-        self.fault: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            while data := self._source.read(CHUNK):
-                self._target.write(data)
-        except BrokenPipeError:
-            pass  # the reader has gone, or the program has found a fault and says so
-        except Exception as exc:  # belongs to the thread that reads
-            self.fault = exc
-        try:
-            self._target.close()
-        except OSError:
-            pass
-
-
-class _Program:
-    """The output of the program; at its end its verdict."""
-
-    def __init__(self, output: IO[bytes], process: object, feeder: _Feeder, *, what: str) -> None:
-        self._output = output
-        self._process = process
-        self._feeder = feeder
-        self._what = what
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._output.read(size)
-        if not data and size:
-            self._judge()
-        return data
-
-    def _judge(self) -> None:
-        import subprocess
-
-        assert isinstance(self._process, subprocess.Popen)
-        code = self._process.wait()
-        if self._feeder.fault is not None:
-            raise self._feeder.fault
-        if code:
-            text = self._process.stderr.read(300) if self._process.stderr else b""
-            says = text.decode("utf-8", "replace").strip()
-            raise ImageError(f"{self._what} is damaged: {says or f'zstd ended with {code}'}")

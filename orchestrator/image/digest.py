@@ -27,6 +27,11 @@ def is_digest(text: str) -> bool:
     return _FORM.fullmatch(text) is not None
 
 
+def algorithm(text: str) -> str:
+    """`sha256` of `sha256:…`."""
+    return text.partition(":")[0]
+
+
 def of_bytes(data: bytes, *, algorithm: str = "sha256") -> str:
     """`sha256:…` of the data."""
     import hashlib

@@ -28,13 +28,15 @@ _MOST_HELD = 64
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
-def unpack(stream: Readable, directory: str) -> tuple[str, int]:
+def unpack(
+    stream: Readable, directory: str, *, algorithm: str = "sha256"
+) -> tuple[str, int]:
     """Fill the empty `directory` from the uncompressed tar; returns the tar's digest (the layer's
     diff id) and the bytes of file content.  ImageError names the entry that failed.
 
     Beside it, at `directory` + RECIPE, lies afterwards how to make the tar again; not for
     the rare tar that overwrites its own files, of which nobody knows the first content."""
-    hashing = Hashing(stream)
+    hashing = Hashing(stream, algorithm=algorithm)
     with open(directory + RECIPE, "wb") as file:
         recorder = Recorder(hashing, file)
         tree = _Tree(directory, recorder)

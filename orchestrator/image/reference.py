@@ -78,7 +78,8 @@ def parse(text: str) -> Reference:
     """The reference `text` names; ImageError where it is none."""
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
-        raise _invalid(text, "the digest must be sha256: and 64 lower-case hexadecimal digits")
+        raise _invalid(text, "a digest is sha256: and 64 or sha512: and 128 lower-case "
+                       "hexadecimal digits")  # fmt: skip
     head, slash, last = rest.rpartition("/")
     last, colon, tag = last.partition(":")
     if colon and not _TAG.fullmatch(tag):

@@ -125,7 +125,14 @@ def _blob(name: str) -> str:
 
 
 def _header(name: str, size: int) -> bytes:
-    return writing.fields(name.encode(), b"0", mode=0o644, uid=0, gid=0, size=size, mtime=0)
+    raw = name.encode()
+    records = [(b"path", raw)] if len(raw) > writing.LONGEST_NAME else []
+    if size >= writing.MOST_BYTES:
+        records.append((b"size", b"%d" % size))
+    return (writing.extended(records) if records else b"") + writing.fields(
+        raw[:writing.LONGEST_NAME], b"0", mode=0o644, uid=0, gid=0, mtime=0,
+        size=size if size < writing.MOST_BYTES else 0,
+    )  # fmt: skip
 
 
 def _member(write: Write, name: str, data: bytes) -> None:

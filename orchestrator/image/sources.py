@@ -183,7 +183,8 @@ def _plain_file(stream: Readable, *, scratch: str) -> int:
         return os.dup(fd)
     target = os.open(f"{scratch}/archive", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with compression.opened(stream, what="it") as plain, open(target, "wb", closefd=False) as f:
+        plain = compression.opened(stream, what="it")
+        with open(target, "wb", closefd=False) as f:
             while data := plain.read(CHUNK):
                 f.write(data)
     except BaseException:

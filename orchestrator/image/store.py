@@ -183,20 +183,20 @@ class ImageStore:
     def read_layer(self, diff_id: str) -> Iterator[bytes]:
         """The uncompressed tar of a layer, in pieces, as it was when it came; ImageError where it
         cannot be made again, at the latest after the last piece."""
-        from hashlib import sha256
+        import hashlib
 
         from orchestrator.image import recipe  # brings ctypes, 2 ms
 
         layer = self.layer(diff_id)
         if layer is None or not os.path.exists(self._recipe_path(layer.name)):
             raise ImageError(f"the archive of layer {diff_id} cannot be made again")
-        hashed = sha256()
+        hashed = hashlib.new(digest.algorithm(diff_id))
         with self._as_image_error():
             recipe_path, directory = self._recipe_path(layer.name), f"{self.root}/l/{layer.name}"
             for data in recipe.replay(recipe_path, directory):
                 hashed.update(data)
                 yield data
-        if f"sha256:{hashed.hexdigest()}" != diff_id:
+        if f"{hashed.name}:{hashed.hexdigest()}" != diff_id:
             raise ImageError(f"layer {diff_id} was changed in {directory}")
 
     # ---- names ----

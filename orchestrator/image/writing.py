@@ -17,6 +17,8 @@ TYPES = {
     stat.S_IFREG: b"0", stat.S_IFLNK: b"2", stat.S_IFCHR: b"3", stat.S_IFBLK: b"4",
     stat.S_IFDIR: b"5", stat.S_IFIFO: b"6",
 }  # fmt: skip
+LONGEST_NAME, MOST_BYTES = 100, 8**11
+"""What fits into the fields of a header; more needs an extended one."""
 _XATTRS = ("user.", "security.capability", "system.posix_acl_")
 
 
@@ -105,12 +107,12 @@ def header(
     raw, target = os.fsencode(name), os.fsencode(link)
     size = info.st_size if kind == b"0" else 0
     records: list[tuple[bytes, bytes]] = []
-    if len(raw) > 100:
+    if len(raw) > LONGEST_NAME:
         records.append((b"path", raw))
-    if len(target) > 100:
+    if len(target) > LONGEST_NAME:
         records.append((b"linkpath", target))
     for key, value, limit in (
-        (b"size", size, 8**11), (b"uid", info.st_uid, 8**7), (b"gid", info.st_gid, 8**7)
+        (b"size", size, MOST_BYTES), (b"uid", info.st_uid, 8**7), (b"gid", info.st_gid, 8**7)
     ):  # fmt: skip
         if value >= limit:
             records.append((key, str(value).encode()))
@@ -147,10 +149,11 @@ def _block(
 ) -> bytes:
     device = info.st_rdev if kind in (b"3", b"4") else 0
     return fields(
-        name[:100], kind, mode=stat.S_IMODE(info.st_mode),
+        name[:LONGEST_NAME], kind, mode=stat.S_IMODE(info.st_mode),
         uid=info.st_uid if info.st_uid < 8**7 else 0, gid=info.st_gid if info.st_gid < 8**7 else 0,
-        size=size if size < 8**11 else 0, mtime=min(max(info.st_mtime_ns // 10**9, 0), 8**11 - 1),
-        link=link[:100], major=os.major(device), minor=os.minor(device),
+        size=size if size < MOST_BYTES else 0,
+        mtime=min(max(info.st_mtime_ns // 10**9, 0), 8**11 - 1),
+        link=link[:LONGEST_NAME], major=os.major(device), minor=os.minor(device),
     )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Member = tuple[str, bytes | None]
 """A file with content, or a directory."""
 
@@ -57,6 +59,12 @@ def config(layers: Sequence[bytes], **container: Any) -> bytes:
         "config": container, "rootfs": {"type": "layers", "diff_ids": [digest(t) for t in layers]},
     }  # fmt: skip
     return json.dumps(document).encode()
+
+
+def zstd(data: bytes) -> bytes:
+    """Two frames, as `pzstd` makes them."""
+    module = pytest.importorskip("backports.zstd", reason="`make setup` brings it")
+    return bytes(module.compress(data[:100]) + module.compress(data[100:]))
 
 
 def docker_archive(images: dict[str, Sequence[bytes]], **container: Any) -> bytes:

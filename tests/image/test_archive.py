@@ -9,7 +9,6 @@ import json
 import lzma
 import os
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,17 @@ from orchestrator.errors import ImageError
 from orchestrator.image import archive, layers, writing
 from orchestrator.image.config import ImageConfig
 from orchestrator.image.store import ImageStore
-from tests.image.archives import Layout, config, digest, docker_archive, info, layer, name, pack
+from tests.image.archives import (
+    Layout,
+    config,
+    digest,
+    docker_archive,
+    info,
+    layer,
+    name,
+    pack,
+    zstd,
+)
 
 BASE, TOP = layer(("base", b"12345")), layer(("etc", None), ("etc/top", b"123"))
 
@@ -36,13 +45,8 @@ def write(tmp_path: Path, data: bytes) -> str:
     return str(tmp_path / "archive")
 
 
-def zstd(data: bytes) -> bytes:
-    return subprocess.run(["zstd", "-cq"], input=data, check=True, stdout=subprocess.PIPE).stdout
-
-
-needs_zstd = pytest.mark.skipif(shutil.which("zstd") is None, reason="the zstd program is missing")
 COMPRESSIONS = [
-    bytes, gzip.compress, bz2.compress, lzma.compress, pytest.param(zstd, marks=needs_zstd),
+    bytes, gzip.compress, bz2.compress, lzma.compress, zstd,
     lambda data: gzip.compress(data[:700]) + gzip.compress(data[700:]),
     lambda data: lzma.compress(data[:700]) + bytes(8) + lzma.compress(data[700:]),
 ]  # fmt: skip

@@ -216,7 +216,7 @@ class Repository:
         wanted = tag_or_digest if digest.is_digest(tag_or_digest) else stated
         found = digest.of_bytes(data)
         if digest.is_digest(wanted):
-            found = digest.of_bytes(data, algorithm=wanted.partition(":")[0])
+            found = digest.of_bytes(data, algorithm=digest.algorithm(wanted))
             if found != wanted:
                 raise RegistryError(
                     f"{self.registry.host} sent another manifest for {tag_or_digest} than it "
@@ -274,7 +274,7 @@ class Repository:
             raise RegistryError(f"{blob} is said to have {size} bytes, too many for what it is")
         with self.blob(blob) as response:
             data = response.document(largest=document.LARGEST)
-        found = digest.of_bytes(data, algorithm=blob.partition(":")[0])
+        found = digest.of_bytes(data, algorithm=digest.algorithm(blob))
         if found != blob or len(data) != size:
             raise RegistryError(f"{self.registry.host} sent something else for {blob}: {found}, "
                                 f"{len(data)} bytes")  # fmt: skip

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from orchestrator.errors import ImageError, RegistryError
+from orchestrator.image import digest
 from orchestrator.image.digest import CHUNK
 from orchestrator.image.manifest import Descriptor
 from orchestrator.image.registry.client import Repository
@@ -39,7 +40,7 @@ class Download:
 
         self._repository, self._blob = repository, blob
         self._advance, self._stop = advance, stop
-        self._hash = hashlib.new(blob.digest.partition(":")[0])
+        self._hash = hashlib.new(digest.algorithm(blob.digest))
         self._path = f"{directory}/{blob.digest.replace(':', '-')}"
         self._fd = -1
         self._there = 0

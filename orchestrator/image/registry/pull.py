@@ -189,7 +189,7 @@ class Puller:
 
         def fetch(diff_id: str, blob: Descriptor) -> None:
             with self._gate:
-                fill = partial(self._fill, plan.repository, blob, report, stop)
+                fill = partial(self._fill, plan.repository, diff_id, blob, report, stop)
                 try:
                     found[diff_id] = self._store.add_layer(diff_id, fill)
                 except _SpoiledError:
@@ -201,14 +201,14 @@ class Puller:
         return [layer for diff_id, _ in pairs if (layer := found[diff_id]) is not None]
 
     def _fill(
-        self, repository: Repository, blob: Descriptor, report: Report, stop: crew.Stop,
-        directory: str,
+        self, repository: Repository, diff_id: str, blob: Descriptor, report: Report,
+        stop: crew.Stop, directory: str,
     ) -> tuple[str, int]:  # fmt: skip
         with Download(repository, blob, directory=self._directory, stop=stop,
                       advance=report.advance) as stream:  # fmt: skip
             try:
-                with compression.opened(stream, what=f"layer {blob.digest}") as plain:
-                    found = layers.unpack(plain, directory)
+                plain = compression.opened(stream, what=f"layer {blob.digest}")
+                found = layers.unpack(plain, directory, algorithm=digest.algorithm(diff_id))
                 while stream.read(digest.CHUNK):
                     pass  # what the reader had no use for has to be right, too
             except ImageError as exc:
