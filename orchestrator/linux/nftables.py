@@ -1,16 +1,26 @@
 """The nf_tables rules of bridge networks and published ports: one table of our own.
 
     table inet pcompose
-      chain BRIDGE-forward   hook forward, accepting:
-          oifname BRIDGE ct status dnat accept                (not where internal)
-          oifname BRIDGE iifname != BRIDGE ct state != established,related drop
-          internal: iifname BRIDGE oifname != BRIDGE drop   (and its mirror image)
+      map leaving, entering              interface -> jump BRIDGE-leaving, BRIDGE-entering
+      chain forward          hook forward, accepting:
+          iifname vmap leaving
+          oifname vmap entering
+      chain BRIDGE-leaving, where internal:
+          oifname != BRIDGE drop
+      chain BRIDGE-entering, where internal:
+          iifname != BRIDGE drop
+      chain BRIDGE-entering, where not:
+          ct status dnat accept
+          iifname != BRIDGE ct state != established,related drop
       chain BRIDGE-nat       hook postrouting (srcnat), for each subnet:
           saddr SUBNET oifname != BRIDGE masquerade
           saddr SUBNET oifname BRIDGE ct status dnat masquerade
       chain NAME-ports, for each port:
-          daddr local and no loopback, l4proto PROTOCOL, dport PORT: dnat to ADDRESS:PORT
+          l4proto PROTOCOL, dport PORT, daddr local and no loopback: dnat to ADDRESS:PORT
       chain NAME-coming, NAME-own        hooks prerouting and output (dstnat): jump NAME-ports
+
+What is forwarded looks its interfaces up: hundreds of networks cost a packet what one does.  The
+chains of address translation see but the first packet of a connection.
 
 The first rules keep networks apart from each other and closed to the outside, whichever bridge or
 interface a packet comes from.  The second masquerade brings the answer of a peer on the same
@@ -41,6 +51,10 @@ _BATCH_BEGIN = 0x10
 _BATCH_END = 0x11
 _NEWTABLE, _GETTABLE, _DELTABLE = 0, 1, 2
 _NEWCHAIN, _GETCHAIN, _DELCHAIN, _NEWRULE, _DELRULE = 3, 4, 5, 6, 8
+_NEWSET, _DELSET, _NEWSETELEM, _DELSETELEM = 9, 11, 12, 14
+_SET_MAP, _DATA_VERDICT = 8, 0xFFFF_FF00
+_TYPE_INTERFACE = 41
+"""What nft(8) calls an interface name; the kernel keeps the number for it."""
 _HOOK_PREROUTING, _HOOK_FORWARD, _HOOK_OUTPUT, _HOOK_POSTROUTING = 0, 2, 3, 4
 _PRIORITY_DSTNAT, _PRIORITY_FILTER, _PRIORITY_SRCNAT = -100, 0, 100
 _META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 6, 7, 15, 16
@@ -55,6 +69,11 @@ _DESTINATION_PORT_OFFSET = 2
 _REGISTER_VERDICT, _REGISTER, _REGISTER_2 = 0, 1, 2
 _DROP, _ACCEPT, _JUMP = 0, 1, -3
 _IFNAMSIZ = 16
+
+_FORWARD, _LEAVING, _ENTERING = "forward", "leaving", "entering"
+_DISPATCH = {_LEAVING: _META_IIFNAME, _ENTERING: _META_OIFNAME}
+_SHARED = 1 + len(_DISPATCH)
+"""What the table has beside the chains of networks and ports: the chain, and the maps."""
 
 
 class Redirect:
@@ -82,12 +101,12 @@ def add_network(
     rules = _guard(bridge, internal=internal)
     for subnet in () if internal else subnets:
         rules += _way_out(bridge, subnet, masquerade=masquerade)
-    _commit([_table(), *_network_chains(bridge), *rules])
+    _commit([_table(), *_dispatch(), *_network_chains(bridge), *rules])
 
 
 def remove_network(bridge: str) -> None:
-    """Take the rules of a network away, and the table with the last chain.  Idempotent."""
-    _remove(_network_chains(bridge), _network_names(bridge))
+    """Take the rules of a network away, and the table with the last of them.  Idempotent."""
+    _remove([*_dispatch(), *_network_chains(bridge), *_undirect(bridge)], _network_names(bridge))
 
 
 def set_ports(name: str, redirects: Sequence[Redirect]) -> None:
@@ -121,8 +140,8 @@ def foreign_forward_drop() -> str | None:
 def _remove(chains: list[Message], names: tuple[str, ...]) -> None:
     # What is made before it is deleted is deleted without an error, whether it was there or not.
     messages = [_table(), *chains, *(_delete_chain(name) for name in reversed(names))]
-    count = _count_chains()
-    if count > len(names):
+    count = _count_uses()
+    if count > len(names) + _SHARED:
         _commit(messages)
     elif count:
         _remove_last(messages)
@@ -132,16 +151,17 @@ def _remove_last(messages: list[Message]) -> None:
     # NONREC: refused where another network got its chains meanwhile.
     drop = _message(_DELTABLE, text(1, TABLE), flags=netlink.NLM_F_NONREC,
                     subject=f"table {TABLE}")
+    shared = [*_dispatch(), _flush(_FORWARD), _delete_chain(_FORWARD), *map(_delete_map, _DISPATCH)]
     try:
-        _commit([*messages, drop])
+        _commit([*messages, *shared, drop])
     except OSError as exc:
         if exc.errno != errno.EBUSY:
             raise
         _commit(messages)
 
 
-def _count_chains() -> int:
-    """How many chains our table has; 0 where there is no table."""
+def _count_uses() -> int:
+    """How many chains and maps our table has; 0 where there is no table."""
     with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
         try:
             answer = sock.get(_message(_GETTABLE, text(1, TABLE), subject=f"table {TABLE}"))
@@ -154,7 +174,7 @@ def _count_chains() -> int:
 
 
 def _network_names(bridge: str) -> tuple[str, ...]:
-    return f"{bridge}-forward", f"{bridge}-nat"
+    return f"{bridge}-{_LEAVING}", f"{bridge}-{_ENTERING}", f"{bridge}-nat"
 
 
 def _port_names(name: str) -> tuple[str, ...]:
@@ -176,23 +196,40 @@ def _table() -> Message:
                     subject=f"table {TABLE}")
 
 
-def _network_chains(bridge: str) -> list[Message]:
-    """Both chains of a network, empty."""
-    forward, nat = _network_names(bridge)
+def _dispatch() -> list[Message]:
+    """The chain that all forwarded packets pass, with its rules, and the maps it looks into."""
     return [
-        _chain(forward, kind="filter", hook=_HOOK_FORWARD, priority=_PRIORITY_FILTER),
-        _chain(nat, kind="nat", hook=_HOOK_POSTROUTING, priority=_PRIORITY_SRCNAT),
-        _flush(forward),
-        _flush(nat),
+        *map(_map, _DISPATCH),
+        _chain(_FORWARD, kind="filter", hook=_HOOK_FORWARD, priority=_PRIORITY_FILTER),
+        _flush(_FORWARD),
+        *(_rule(_FORWARD, _load(key), _look_up(name)) for name, key in _DISPATCH.items()),
     ]
+
+
+def _network_chains(bridge: str) -> list[Message]:
+    """The chains of a network, empty, and its elements of the maps."""
+    leaving, entering, nat = _network_names(bridge)
+    return [
+        _branch(leaving),
+        _branch(entering),
+        _chain(nat, kind="nat", hook=_HOOK_POSTROUTING, priority=_PRIORITY_SRCNAT),
+        *map(_flush, (leaving, entering, nat)),
+        _element(_LEAVING, bridge, jump=leaving),
+        _element(_ENTERING, bridge, jump=entering),
+    ]
+
+
+def _undirect(bridge: str) -> list[Message]:
+    """Nothing leads to the chains of the network any more."""
+    return [_element(name, bridge, jump=f"{bridge}-{name}", kind=_DELSETELEM)
+            for name in _DISPATCH]
 
 
 def _port_chains(name: str) -> list[Message]:
     """The chains of an owner of ports, empty: what comes in, and what the host itself sends."""
     ports, coming, own = _port_names(name)
     return [
-        _message(_NEWCHAIN, text(1, TABLE), text(3, ports), flags=netlink.NLM_F_CREATE,
-                 subject=f"chain {ports}"),
+        _branch(ports),
         _chain(coming, kind="nat", hook=_HOOK_PREROUTING, priority=_PRIORITY_DSTNAT),
         _chain(own, kind="nat", hook=_HOOK_OUTPUT, priority=_PRIORITY_DSTNAT),
         _flush(coming),
@@ -207,6 +244,12 @@ def _chain(name: str, *, kind: str, hook: int, priority: int) -> Message:
                     flags=netlink.NLM_F_CREATE, subject=f"chain {name}")
 
 
+def _branch(name: str) -> Message:
+    """A chain that others jump to."""
+    return _message(_NEWCHAIN, text(1, TABLE), text(3, name), flags=netlink.NLM_F_CREATE,
+                    subject=f"chain {name}")
+
+
 def _delete_chain(name: str) -> Message:
     return _message(_DELCHAIN, text(1, TABLE), text(3, name), subject=f"chain {name}")
 
@@ -215,24 +258,43 @@ def _flush(chain: str) -> Message:
     return _message(_DELRULE, text(1, TABLE), text(2, chain), subject=f"rules of {chain}")
 
 
+def _map(name: str) -> Message:
+    """From interfaces to what is to be done with the packet."""
+    number = list(_DISPATCH).index(name) + 1  # has to differ within a transaction, no more
+    return _message(
+        _NEWSET, text(1, TABLE), text(2, name), _big(3, _SET_MAP), _big(4, _TYPE_INTERFACE),
+        _big(5, _IFNAMSIZ), _big(6, _DATA_VERDICT), _big(10, number),
+        flags=netlink.NLM_F_CREATE, subject=f"map {name}",
+    )  # fmt: skip
+
+
+def _delete_map(name: str) -> Message:
+    return _message(_DELSET, text(1, TABLE), text(2, name), subject=f"map {name}")
+
+
+def _element(name: str, interface: str, *, jump: str, kind: int = _NEWSETELEM) -> Message:
+    """Of the map `name`: what goes by the interface goes through the chain `jump`."""
+    key = nested(1, attribute(1, _padded(interface)))
+    element = nested(1, key, nested(2, _code(_JUMP, chain=jump)))
+    return _message(kind, text(1, TABLE), text(2, name), nested(3, element),
+                    flags=netlink.NLM_F_CREATE, subject=f"element {interface} of {name}")
+
+
 def _guard(bridge: str, *, internal: bool) -> list[Message]:
-    forward, _ = _network_names(bridge)
-    inwards = [*_interface(_META_OIFNAME, _EQUAL, bridge),
-               *_interface(_META_IIFNAME, _NOT_EQUAL, bridge)]
+    leaving, entering, _ = _network_names(bridge)
+    from_others = _interface(_META_IIFNAME, _NOT_EQUAL, bridge)
     if internal:
-        outwards = [*_interface(_META_IIFNAME, _EQUAL, bridge),
-                    *_interface(_META_OIFNAME, _NOT_EQUAL, bridge)]
-        return [_rule(forward, *inwards, _verdict(_DROP)),
-                _rule(forward, *outwards, _verdict(_DROP))]
-    published = [*_interface(_META_OIFNAME, _EQUAL, bridge), *_was_redirected()]
+        to_others = _interface(_META_OIFNAME, _NOT_EQUAL, bridge)
+        return [_rule(leaving, *to_others, _verdict(_DROP)),
+                _rule(entering, *from_others, _verdict(_DROP))]
     return [
-        _rule(forward, *published, _verdict(_ACCEPT)),
-        _rule(forward, *inwards, *_uninvited(), _verdict(_DROP)),
+        _rule(entering, *_was_redirected(), _verdict(_ACCEPT)),
+        _rule(entering, *from_others, *_uninvited(), _verdict(_DROP)),
     ]
 
 
 def _way_out(bridge: str, subnet: str, *, masquerade: bool) -> list[Message]:
-    _, nat = _network_names(bridge)
+    *_, nat = _network_names(bridge)
     leaving = [*_source(subnet), *_interface(_META_OIFNAME, _NOT_EQUAL, bridge)]
     turning = [*_source(subnet), *_interface(_META_OIFNAME, _EQUAL, bridge), *_was_redirected()]
     found = [_rule(nat, *turning, _expression("masq"))]
@@ -244,10 +306,10 @@ def _redirect(chain: str, port: Redirect) -> Message:
     number = _socket.IPPROTO_TCP if port.protocol == "tcp" else _socket.IPPROTO_UDP
     return _rule(
         chain,
-        *_is(_META_NFPROTO, bytes([_NFPROTO[family]])),
-        *(_destination(family, _packed(port.host_ip)) if port.host_ip else _any_local(family)),
         *_is(_META_L4PROTO, bytes([number])),
         *_destination_port(port.published),
+        *_is(_META_NFPROTO, bytes([_NFPROTO[family]])),
+        *(_destination(family, _packed(port.host_ip)) if port.host_ip else _any_local(family)),
         *_translate(family, port.address, port.target),
     )
 
@@ -277,15 +339,27 @@ def _mask(value: bytes) -> bytes:
     )
 
 
+def _load(key: int) -> bytes:
+    """The packet's meta `key`."""
+    return _expression("meta", _big(2, key), _big(1, _REGISTER))
+
+
+def _look_up(name: str) -> bytes:
+    """Do what the map says of the register's content; nothing where it says nothing."""
+    return _expression("lookup", text(1, name), _big(2, _REGISTER), _big(3, _REGISTER_VERDICT))
+
+
+def _padded(interface: str) -> bytes:
+    return interface.encode().ljust(_IFNAMSIZ, b"\0")
+
+
 def _interface(key: int, operator: int, name: str) -> list[bytes]:
-    load = _expression("meta", _big(2, key), _big(1, _REGISTER))
-    return [load, _compare(operator, name.encode().ljust(_IFNAMSIZ, b"\0"))]
+    return [_load(key), _compare(operator, _padded(name))]
 
 
 def _is(key: int, value: bytes) -> list[bytes]:
     """The packet's meta `key` is `value`."""
-    load = _expression("meta", _big(2, key), _big(1, _REGISTER))
-    return [load, _compare(_EQUAL, value)]
+    return [_load(key), _compare(_EQUAL, value)]
 
 
 _NFPROTO = {_socket.AF_INET: _IPV4, _socket.AF_INET6: _IPV6}
@@ -369,8 +443,12 @@ def _was_redirected() -> list[bytes]:
 
 
 def _verdict(code: int, *, chain: str = "") -> bytes:
-    verdict = nested(2, nested(2, _big(1, code), text(2, chain) if chain else b""))
-    return _expression("immediate", _big(1, _REGISTER_VERDICT), verdict)
+    return _expression("immediate", _big(1, _REGISTER_VERDICT),
+                       nested(2, _code(code, chain=chain)))
+
+
+def _code(code: int, *, chain: str = "") -> bytes:
+    return nested(2, _big(1, code), text(2, chain) if chain else b"")
 
 
 # The transaction

@@ -12,6 +12,8 @@ from tests.network.namespaces import isolated
 pytestmark = pytest.mark.kernel
 
 _GETTABLE, _GETCHAIN, _GETRULE = 1, 4, 7
+DISPATCH = ["forward", "forward"]
+"""The rules that look the interfaces of a packet up."""
 
 
 def names(kind: int, attribute: int) -> list[str]:
@@ -27,6 +29,14 @@ def snapshot() -> tuple[list[str], list[str], list[str]]:
     return names(_GETTABLE, 1), names(_GETCHAIN, 3), names(_GETRULE, 2)
 
 
+def hooked() -> list[str]:
+    """The chains that packets come to by themselves."""
+    message = netlink.Message(10 << 8 | _GETCHAIN, struct.pack(">BBH", 0, 0, 0))
+    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+        found = [netlink.attributes(a[4:]) for a in sock.dump(message)]
+    return [chain[3].rstrip(b"\0").decode() for chain in found if 4 in chain]
+
+
 def add(bridge: str, *, internal: bool = False) -> None:
     nftables.add_network(bridge, subnets=["10.9.0.0/24"], internal=internal)
 
@@ -35,15 +45,22 @@ def add(bridge: str, *, internal: bool = False) -> None:
 def test_a_network_has_one_guard_and_one_way_out() -> None:
     add("pc-a")
     assert snapshot() == (
-        ["pcompose"], ["pc-a-forward", "pc-a-nat"],
-        ["pc-a-forward", "pc-a-forward", "pc-a-nat", "pc-a-nat"],
+        ["pcompose"], ["forward", "pc-a-leaving", "pc-a-entering", "pc-a-nat"],
+        [*DISPATCH, "pc-a-entering", "pc-a-entering", "pc-a-nat", "pc-a-nat"],
     )  # fmt: skip
 
 
 @isolated
 def test_an_internal_network_is_closed_both_ways_and_not_translated() -> None:
     add("pc-a", internal=True)
-    assert snapshot()[2] == ["pc-a-forward", "pc-a-forward"]
+    assert snapshot()[2] == [*DISPATCH, "pc-a-leaving", "pc-a-entering"]
+
+
+@isolated
+def test_a_forwarded_packet_meets_one_chain_however_many_networks_there_are() -> None:
+    for number in range(20):
+        add(f"pc-{number}")
+    assert [name for name in hooked() if not name.endswith("-nat")] == ["forward"]
 
 
 @isolated
@@ -53,7 +70,9 @@ def test_the_same_change_again_gives_the_same_rules() -> None:
     add("pc-a")
     assert snapshot() == before
     add("pc-a", internal=True)
-    assert snapshot()[2] == ["pc-a-forward", "pc-a-forward"]
+    assert snapshot()[2] == [*DISPATCH, "pc-a-leaving", "pc-a-entering"]
+    add("pc-a")
+    assert snapshot() == before
 
 
 @isolated
@@ -62,10 +81,23 @@ def test_the_table_goes_with_the_last_network() -> None:
     add("pc-b")
     nftables.remove_network("pc-a")
     assert snapshot()[0] == ["pcompose"]
-    assert snapshot()[1] == ["pc-b-forward", "pc-b-nat"]
+    assert snapshot()[1] == ["forward", "pc-b-leaving", "pc-b-entering", "pc-b-nat"]
     nftables.remove_network("pc-a")
     nftables.remove_network("pc-b")
     nftables.remove_network("pc-b")
+    assert snapshot() == ([], [], [])
+
+
+@isolated
+def test_the_table_goes_with_the_last_published_port_too() -> None:
+    add("pc-a")
+    port = nftables.Redirect(
+        protocol="tcp", host_ip="", published=80, address="10.9.0.2", target=8080
+    )
+    nftables.set_ports("p.web", [port])
+    nftables.remove_network("pc-a")
+    assert snapshot()[0] == ["pcompose"]
+    nftables.set_ports("p.web", [])
     assert snapshot() == ([], [], [])
 
 
