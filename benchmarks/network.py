@@ -2,10 +2,10 @@
 
 TCP and UDP streams and round trips of one byte: container to container, and by a published port
 from another machine (a namespace behind an interface of the host) and from the host itself.  Beside
-them stand two namespaces with nothing but veth pairs and a bridge, without
-a single rule, and the same by netavark (Podman's) where it is installed.  All paths are measured in
-turn, many times for a moment; a figure is the best of them: what else the machine does takes away
-from a path and never adds to it.
+them stands a host of its own (a namespace again) with nothing but veth pairs and a bridge, without
+a single rule and so without connection tracking, and the same as ours by netavark (Podman's) where
+it is installed.  All paths are measured in turn, many times for a moment; a figure is the best of
+them: what else the machine does takes away from a path and never adds to it.
 """
 
 from __future__ import annotations
@@ -62,19 +62,29 @@ def attached(pid: int, number: int, *, bridge: str = "raw0", subnet: str = "10.9
     )], container=f"{bridge}{number}".ljust(64, "0"), dns=False)  # fmt: skip
 
 
-def bare(program: Path, outside: list[str], held: ExitStack) -> dict[str, Path_]:
-    """Two namespaces, veth pairs, a bridge: no rule, no pcompose."""
-    with netlink.Netlink() as sock:
-        sock.run([netlink.create_bridge("raw0")])
-        index = netlink.get_link(sock, "raw0").index
-        sock.run([netlink.set_link("raw0", up=True), netlink.add_address(index, "10.99.0.1", 24)])
-    server = held.enter_context(namespace([str(program), "serve", str(PORT)]))
+def bare(load: Path, held: ExitStack) -> dict[str, Path_]:
+    """A host with two namespaces on a bridge and one outside: no rule, no pcompose."""
+    host = held.enter_context(namespace(["sleep", "infinity"]))
+    server = held.enter_context(namespace([str(load), "serve", str(PORT)]))
     client = held.enter_context(namespace(["sleep", "infinity"]))
-    attached(server, 2)
-    attached(client, 3)
+    outside = held.enter_context(namespace(["sleep", "infinity"]))
+    with endpoint.inside(host):
+        bridge("raw0", "10.99.0.1")
+        bridge("wan0", OUTER)
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
+        attached(server, 2)
+        attached(client, 3)
+        attached(outside, 2, bridge="wan0", subnet=OUTER.rpartition(".")[0])
     return {"bare, peer": (entering(client), "10.99.0.2", PORT),
-            "bare, outside": (outside, "10.99.0.2", PORT),
-            "bare, host": ([], "10.99.0.2", PORT)}  # fmt: skip
+            "bare, outside": (entering(outside), "10.99.0.2", PORT),
+            "bare, host": (entering(host), "10.99.0.2", PORT)}  # fmt: skip
+
+
+def bridge(name: str, address: str) -> None:
+    with netlink.Netlink() as sock:
+        sock.run([netlink.create_bridge(name)])
+        index = netlink.get_link(sock, name).index
+        sock.run([netlink.set_link(name, up=True), netlink.add_address(index, address, 24)])
 
 
 @contextmanager
@@ -159,27 +169,19 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def outer_address() -> None:
-    """The host has an address that is not of the loopback."""
-    with netlink.Netlink() as sock:
-        sock.run([netlink.create_bridge("wan0")])
-        index = netlink.get_link(sock, "wan0").index
-        sock.run([netlink.set_link("wan0", up=True), netlink.add_address(index, OUTER, 24)])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.network", description=__doc__)
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--seconds", type=float, default=0.3)
     options = parser.parse_args()
     ground.enter("benchmarks.network")
-    outer_address()
+    bridge("wan0", OUTER)
     with ground.stack(COMPOSE, programs=["netload"]) as place, ExitStack() as held:
         load = place / "netload"
         pid = held.enter_context(namespace(["sleep", "infinity"]))
         attached(pid, 2, bridge="wan0", subnet=OUTER.rpartition(".")[0])
         outside = entering(pid)
-        paths = {**bare(load, outside, held), **ours(place, load, outside, held)}
+        paths = {**bare(load, held), **ours(place, load, outside, held)}
         program = next(filter(None, map(shutil.which, NETAVARK)), None)
         if program:
             paths |= netavark(program, load, outside, held)

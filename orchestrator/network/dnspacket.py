@@ -209,12 +209,17 @@ def _opt(size: int) -> bytes:
     return b"\0" + _FIXED.pack(OPT, size, 0, 0)
 
 
+def answers(data: bytes) -> int:
+    """How many records the answer section of a whole message has."""
+    return int.from_bytes(data[6:8], "big")
+
+
 def read_answers(data: bytes) -> list[tuple[str, int, bytes]]:
     """(name, type, data) of each record of the answer section."""
     question = parse(data)
     offset = 12 + len(question.raw)
     found = []
-    for _ in range(_HEADER.unpack_from(data)[3]):
+    for _ in range(answers(data)):
         name, offset = read_name(data, offset)
         if offset + 10 > len(data):
             raise MalformedError("record cut short")

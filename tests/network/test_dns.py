@@ -120,6 +120,31 @@ def test_many_replicas_come_by_tcp_when_they_do_not_fit() -> None:
 
 
 @isolated
+def test_questions_that_come_together_are_answered_each_by_its_id_and_in_an_order_of_its_own(
+) -> None:
+    stack = Stack()
+    for number in range(4):
+        stack.table.set(f"c{number}", {"n": (["four"], [f"172.20.5.{number + 3}"])})
+    wanted = {id_: ("web", "four", "WEB", "nobody")[id_ % 4] for id_ in range(64)}
+
+    def client() -> list[bytes]:
+        with socket.socket(type=socket.SOCK_DGRAM) as sock:
+            sock.settimeout(8)
+            for id_, name in wanted.items():
+                sock.sendto(dnspacket.query(id_, name, dnspacket.A), SERVER)
+            return [sock.recv(512) for _ in wanted]
+
+    replies = {int.from_bytes(reply[:2], "big"): reply for reply in stack.run(client)}
+    names = {id_: dnspacket.parse(reply).name for id_, reply in replies.items()}
+    assert names == {id_: name.lower() for id_, name in wanted.items()}
+    found = {id_: [data for _, _, data in dnspacket.read_answers(reply)]
+             for id_, reply in replies.items()}  # fmt: skip
+    assert [len(found[id_]) for id_ in range(4)] == [1, 4, 1, 0]
+    orders = {tuple(each) for each in found.values() if len(each) == 4}
+    assert len(orders) > 1  # one for all 16 has a chance of 1 in 24 ** 15
+
+
+@isolated
 def test_what_is_no_query_is_answered_or_ignored_and_serving_goes_on() -> None:
     def client() -> list[Any]:
         with socket.socket(type=socket.SOCK_DGRAM) as sock:
