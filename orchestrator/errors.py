@@ -29,7 +29,9 @@ line of its own, says what to do.  Errors travel over the control socket as JSON
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+TYPE_CHECKING = False  # that of typing costs every command 5 ms
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Self
 
 
 class PcomposeError(Exception):

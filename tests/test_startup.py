@@ -60,6 +60,11 @@ def test_a_file_that_was_parsed_before_is_not_parsed_again(project: dict[str, st
     assert second & {*HEAVY, "yaml"} == set()
 
 
+def test_help_loads_next_to_nothing(project: dict[str, str]) -> None:
+    loaded = loaded_by("--help", cwd=project["HERE"], environment=project)
+    assert loaded & {"typing", "dataclasses", "inspect", "argparse"} == set()
+
+
 def test_importing_the_package_imports_nothing() -> None:
     code = "import sys; a = set(sys.modules); import orchestrator; print(set(sys.modules) - a)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,

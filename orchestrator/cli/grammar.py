@@ -8,13 +8,15 @@ it.  Knows no command; prints nothing.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from orchestrator.dataclass import dataclass
 from orchestrator.errors import InternalError, UsageError
 
-Kind = Literal["bool", "str", "int", "list"]
-Value = bool | str | int | list[str]
+TYPE_CHECKING = False  # that of typing costs every command 5 ms
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Kind = Literal["bool", "str", "int", "list"]
+    Value = bool | str | int | list[str]
 
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")

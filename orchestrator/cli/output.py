@@ -9,13 +9,15 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TextIO
 
 from orchestrator.cli import terminal
 from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import UsageError
 
+TYPE_CHECKING = False  # that of typing costs every command 5 ms
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from orchestrator.cli import progress
     from orchestrator.errors import PcomposeError
 
@@ -114,9 +116,8 @@ class Output:
         quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'time="{stamp}" level=warning msg="{quoted}"'
 
-    def renderer(self, operation: str) -> progress.Quiet | progress.Plain | progress.Json | \
-            progress.Live:  # fmt: skip
-        """A sink for `operation`; close it when the operation is over."""
+    def renderer(self, operation: str) -> progress.Renderer:
+        """A sink for `operation`, and a context manager that lasts as long as it."""
         from orchestrator.cli import progress
 
         if self.style.mode == "tty":
@@ -124,14 +125,14 @@ class Output:
                                  colour=self.style.colour_err)  # fmt: skip
         return self.line_renderer()
 
-    def line_renderer(self) -> progress.Quiet | progress.Plain | progress.Json:
+    def line_renderer(self) -> progress.Renderer:
         """As `renderer`, but never one that moves the cursor: for progress between log lines."""
         from orchestrator.cli import progress
 
         if self.style.is_json:
-            return progress.Json(self._status_stream())
+            return progress.Json(self._status_stream(), self.warn)
         if self.style.mode == "quiet":
-            return progress.Quiet(self.warn)
+            return progress.Renderer(self.warn)
         return progress.Plain(self._status_stream(), self.warn)
 
     def fail_as_json(self) -> None:

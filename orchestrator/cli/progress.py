@@ -1,7 +1,7 @@
 """Progress events as lines: plain, live on a terminal, JSON, or not at all.
 
-Each renderer is a `Sink` with `close()`.  Knows events and a stream; starts nothing but the clock
-of the spinner.
+Each renderer is a `Sink`, and a context manager for the operation it shows.  Knows events and a
+stream; starts nothing but the clock of the spinner.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import _thread
 import json
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Self, TextIO
 
 from orchestrator.cli import table, terminal
 from orchestrator.cli.buildlines import BuildLines
@@ -23,8 +23,8 @@ TICK = 0.1
 Warn = Callable[[str], object]
 
 
-class Quiet:
-    """Nothing but warnings."""
+class Renderer:
+    """Shows nothing but warnings; what the others begin with."""
 
     def __init__(self, warn: Warn) -> None:
         self._warn = warn
@@ -33,15 +33,22 @@ class Quiet:
         if isinstance(event, Warned):
             self._warn(event.message)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Nothing is left open."""
+        """The operation is over, however it ended."""
 
 
-class Plain:
+class Plain(Renderer):
     """One line per event, ` Container p-web-1 Starting `."""
 
     def __init__(self, stream: TextIO, warn: Warn, *, prefix: str = "") -> None:
-        self._stream, self._warn, self._prefix = stream, warn, prefix
+        super().__init__(warn)
+        self._stream, self._prefix = stream, prefix
         self._builds = BuildLines()
         self._said: dict[str, str] = {}
 
@@ -68,19 +75,17 @@ class Plain:
         self._stream.write(line + "\n")
         self._stream.flush()
 
-    def close(self) -> None:
-        """Every line is out already."""
-
 
 def plain_line(event: Progress, *, prefix: str = "") -> str:
     """Prefix, id, text and details, each followed by one blank."""
     return f"{prefix} {terminal.visible(event.id)} {event.text} {terminal.visible(event.details)}"
 
 
-class Json:
+class Json(Renderer):
     """One JSON object per event on the stream."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, warn: Warn) -> None:
+        super().__init__(warn)
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
@@ -88,9 +93,6 @@ class Json:
         if data is not None:
             self._stream.write(json.dumps(data, separators=(",", ":")) + "\n")
             self._stream.flush()
-
-    def close(self) -> None:
-        """Every line is out already."""
 
 
 def json_line(event: Event) -> dict[str, object] | None:
@@ -194,14 +196,15 @@ def _row_line(row: Row, *, now: float, width: int, columns: tuple[int, int], col
     return f" {terminal.paint(sign, shade)} {body} {terminal.paint(clock, shade):>{len(clock)}}"
 
 
-class Live:
+class Live(Renderer):
     """The live display: one line per resource, drawn again ten times a second."""
 
     def __init__(
         self, stream: TextIO, warn: Warn, *, operation: str, colour: bool,
         clock: Callable[[], float] = time.monotonic, ticking: bool = True,
     ) -> None:  # fmt: skip
-        self._stream, self._warn, self._clock = stream, warn, clock
+        super().__init__(warn)
+        self._stream, self._clock = stream, clock
         self._operation, self._colour = operation, colour
         self._rows: dict[str, Row] = {}
         self._drawn = 0

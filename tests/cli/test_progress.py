@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.progress import Json, Live, Plain, Quiet, Row, frame
+from orchestrator.cli.progress import Json, Live, Plain, Renderer, Row, frame
 from orchestrator.events import Progress, StateChanged, Warned
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -50,7 +50,7 @@ def test_bytes_that_move_on_are_a_bar_on_a_terminal_and_no_line_in_a_log() -> No
 
 def test_a_json_line_has_the_fields_of_docker_compose() -> None:
     stream = io.StringIO()
-    sink = Json(stream)
+    sink = Json(stream, print)
     sink(event(current=1, total=3))
     sink(StateChanged(action="start", container="c", name="n", service="s", index=1))
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
@@ -61,7 +61,7 @@ def test_a_json_line_has_the_fields_of_docker_compose() -> None:
 
 def test_quiet_says_warnings_only() -> None:
     said: list[str] = []
-    sink = Quiet(said.append)
+    sink = Renderer(said.append)
     sink(event())
     sink(Warned(message="careful"))
     assert said == ["careful"]

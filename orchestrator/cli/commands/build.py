@@ -57,9 +57,8 @@ def run(call: Invocation) -> int:
     if args.has("print"):
         call.out.line(json.dumps(call.project.bake(args.operands), indent=2))
         return 0
-    renderer = call.out.renderer("build")
     is_quiet = args.has("quiet")
-    try:
+    with call.out.renderer("build") as renderer:
         built = call.project.build(
             args.operands, args=build_arguments(args.all("build-arg")),
             no_cache=args.has("no-cache"), pull=args.has("pull"), push=args.has("push"),
@@ -67,8 +66,6 @@ def run(call: Invocation) -> int:
             check_only=args.has("check"), with_dependencies=args.has("with-dependencies"),
             sink=without_build_output(renderer, everything=True) if is_quiet else renderer,
         )  # fmt: skip
-    finally:
-        renderer.close()
     if is_quiet:
         for image in built.values():
             call.out.line(image)

@@ -36,14 +36,11 @@ def run(call: Invocation) -> int:
                          hint="leave out --pause=false")
     if told(call, f"make an image of a container of {service}"):
         return 0
-    renderer = call.out.renderer("commit")
-    try:
+    with call.out.renderer("commit") as renderer:
         made = call.project.commit(
             service, name[0] if name else None, index=args.number("index") or 0,
             author=args.text("author") or "", message=args.text("message") or "",
             changes=args.all("change"), sink=renderer,
         )  # fmt: skip
-    finally:
-        renderer.close()
     call.out.line(made)
     return 0

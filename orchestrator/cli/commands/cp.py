@@ -40,13 +40,10 @@ def run(call: Invocation) -> int:
         return 0
     if target == "-" and terminal.is_terminal(1):
         raise UsageError("a tar is not written to a terminal", hint="send it to a file or a pipe")
-    renderer = call.out.renderer("copy")
-    try:
+    with call.out.renderer("copy") as renderer:
         call.project.copy(
             source, target, index=args.number("index") or 0, archive=args.has("archive"),
             follow=args.has("follow-link"), oneoffs=args.has("all"), stdin=sys.stdin.buffer,
             stdout=sys.stdout.buffer, sink=renderer,
         )  # fmt: skip
-    finally:
-        renderer.close()
     return 0

@@ -43,9 +43,6 @@ def run(call: Invocation) -> int:
         return 0
     trust_included(call)
     policy = with_renewed_volumes(call, policy)
-    renderer = call.out.renderer("create")
-    try:
+    with call.out.renderer("create") as renderer:
         call.project.up(policy, sink=build_sink(call.args, renderer))
-    finally:
-        renderer.close()
     return 0

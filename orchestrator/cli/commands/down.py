@@ -43,11 +43,8 @@ def run(call: Invocation) -> int:
     )  # fmt: skip
     if previewed(call, "down", policy):
         return 0
-    renderer = call.out.renderer("down")
-    try:
+    with call.out.renderer("down") as renderer:
         found = call.project.down(policy, images=images, sink=renderer)
-    finally:
-        renderer.close()
     if not found:
         name = call.project.name
         call.out.warn(f'Warning: No resource found to remove for project "{name}".')

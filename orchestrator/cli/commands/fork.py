@@ -33,11 +33,8 @@ def run(call: Invocation) -> int:
     names = [f"{call.project.name}-{word}-{number}" for number in range(1, count + 1)]
     if told(call, f"make {', '.join(names)}"):
         return 0
-    renderer = call.out.renderer("fork")
-    try:
+    with call.out.renderer("fork") as renderer:
         call.live.fork(snapshot, names, sink=renderer)
-    finally:
-        renderer.close()
     for name in names:
         call.out.line(name)
     return 0

@@ -250,12 +250,9 @@ def _move(call: Invocation, names: list[str], verb: str, **more: str) -> int:
     if told(call, f"{verb} {', '.join(names)}"):
         return 0
     registries = api.registries(insecure=call.root.all("insecure-registry"))
-    renderer = call.out.renderer(verb)
-    sink = without_downloads(renderer) if call.args.has("quiet") else renderer
-    try:
+    with call.out.renderer(verb) as renderer:
+        sink = without_downloads(renderer) if call.args.has("quiet") else renderer
         (registries.pull if verb == "pull" else registries.push)(names, sink=sink, **more)
-    finally:
-        renderer.close()
     return 0
 
 
@@ -264,12 +261,9 @@ def _bootstrap(call: Invocation, names: list[str]) -> int:
 
     if told(call, f"make {names[0]} of packages"):
         return 0
-    renderer = call.out.renderer("bootstrap")
     packages = [part for text in call.args.all("include") for part in text.split(",") if part]
-    try:
+    with call.out.renderer("bootstrap") as renderer:
         made = api.image_store().bootstrap(
             names[0], packages=packages, mirror=call.args.text("mirror"), sink=renderer)
-    finally:
-        renderer.close()
     call.out.line(made)
     return 0

@@ -29,12 +29,9 @@ def run(call: Invocation) -> int:
     args, signal = call.args, call.args.text("signal") or "SIGKILL"
     if previewed(call, "kill", signal=signal, orphans=args.has("remove-orphans")):
         return 0
-    renderer = call.out.renderer("kill")
-    try:
+    with call.out.renderer("kill") as renderer:
         found = call.project.kill(args.operands, signal=signal,
                                   orphans=args.has("remove-orphans"), sink=renderer)  # fmt: skip
-    finally:
-        renderer.close()
     if not found:
         call.out.status("No container to kill")
     return 0

@@ -41,13 +41,10 @@ def load_all(call: Invocation, archives: list[str]) -> int:
     names = ", ".join(str(source) for source in sources) or "standard input"
     if told(call, f"load the images of {names}"):
         return 0
-    renderer = call.out.renderer("load")
     loaded = []
-    try:
+    with call.out.renderer("load") as renderer:
         for source in sources or [sys.stdin.buffer]:
             loaded += api.image_store().load(source, sink=renderer)
-    finally:
-        renderer.close()
     for name in loaded:
         call.out.line(f"Loaded image: {name}")
     return 0

@@ -19,11 +19,8 @@ def run(call: Invocation) -> int:
     """Freeze them."""
     if told(call, f"pause {' '.join(call.args.operands) or 'all services'}"):
         return 0
-    renderer = call.out.renderer("pause")
-    try:
+    with call.out.renderer("pause") as renderer:
         found = call.project.pause(call.args.operands, sink=renderer)
-    finally:
-        renderer.close()
     if not found:
         call.out.status("No container to pause")
     return 0

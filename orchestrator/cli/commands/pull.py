@@ -36,14 +36,11 @@ def run(call: Invocation) -> int:
         raise UsageError(f'invalid --policy option "{policy}"', hint="always or missing")
     if told(call, f"pull {' '.join(args.operands) or 'the images of all services'}"):
         return 0
-    renderer = call.out.renderer("pull")
-    try:
+    with call.out.renderer("pull") as renderer:
         call.project.pull(
             args.operands, policy=policy, ignore_buildable=args.has("ignore-buildable"),
             ignore_failures=args.has("ignore-pull-failures"),
             with_dependencies=args.has("include-deps"),
             sink=without_downloads(renderer) if args.has("quiet") else renderer,
         )  # fmt: skip
-    finally:
-        renderer.close()
     return 0

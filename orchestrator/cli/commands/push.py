@@ -27,13 +27,10 @@ def run(call: Invocation) -> int:
     args = call.args
     if told(call, f"push {' '.join(args.operands) or 'the images of all services'}"):
         return 0
-    renderer = call.out.renderer("push")
-    try:
+    with call.out.renderer("push") as renderer:
         call.project.push(
             args.operands, ignore_failures=args.has("ignore-push-failures"),
             with_dependencies=args.has("include-deps"),
             sink=without_downloads(renderer) if args.has("quiet") else renderer,
         )  # fmt: skip
-    finally:
-        renderer.close()
     return 0

@@ -29,10 +29,8 @@ def run(call: Invocation) -> int:
     dependents = not call.args.has("no-deps")
     if previewed(call, "restart", dependents=dependents):
         return 0
-    args, renderer = call.args, call.out.renderer("restart")
-    try:
+    args = call.args
+    with call.out.renderer("restart") as renderer:
         call.project.restart(args.operands, timeout=args.number("timeout"), sink=renderer,
                              dependents=dependents)  # fmt: skip
-    finally:
-        renderer.close()
     return 0

@@ -37,10 +37,7 @@ def run(call: Invocation) -> int:
         return 0
     if not args.has("force") and not confirmed(call.out, f"Going to remove {', '.join(names)}"):
         return 0
-    renderer = call.out.renderer("rm")
-    try:
+    with call.out.renderer("rm") as renderer:
         call.project.rm(args.operands, stop=args.has("stop"), volumes=args.has("volumes"),
                         sink=renderer)  # fmt: skip
-    finally:
-        renderer.close()
     return 0

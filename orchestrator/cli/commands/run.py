@@ -75,12 +75,9 @@ def run(call: Invocation) -> int:
     )  # fmt: skip
     if shown(call, lambda: call.project.preview_run(service, options)):
         return 0
-    renderer = call.out.renderer("run")
-    try:
+    with call.out.renderer("run") as renderer:
         session = call.project.run(service, options, streams=streams(args),
                                    sink=build_sink(args, renderer))
-    finally:
-        renderer.close()
     if args.has("detach"):
         session.close()
         call.out.line(session.id)

@@ -29,11 +29,8 @@ def run(call: Invocation) -> int:
                       with_dependencies=not call.args.has("no-deps"))  # fmt: skip
     if shown(call, lambda: call.project.plan(policy)):
         return 0
-    renderer = call.out.renderer("scale")
-    try:
+    with call.out.renderer("scale") as renderer:
         call.project.up(policy, sink=renderer)
-    finally:
-        renderer.close()
     return 0
 
 

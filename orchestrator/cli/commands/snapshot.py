@@ -44,11 +44,8 @@ def _move(call: Invocation, words: list[str], *, verb: Literal["save", "restore"
     if told(call, f"{verb} snapshot {name}"):
         return 0
     act = call.live.save_snapshot if verb == "save" else call.live.restore_snapshot
-    renderer = call.out.renderer(f"snapshot {verb}")
-    try:
+    with call.out.renderer(f"snapshot {verb}") as renderer:
         act(name, services, sink=renderer)
-    finally:
-        renderer.close()
     return 0
 
 

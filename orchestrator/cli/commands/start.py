@@ -27,10 +27,8 @@ def run(call: Invocation) -> int:
     """Dependencies first."""
     if previewed(call, "start"):
         return 0
-    args, renderer = call.args, call.out.renderer("start")
-    try:
+    args = call.args
+    with call.out.renderer("start") as renderer:
         call.project.start(args.operands, wait=args.has("wait"), sink=renderer,
                            wait_timeout=args.number("wait-timeout") or None)  # fmt: skip
-    finally:
-        renderer.close()
     return 0

@@ -24,9 +24,6 @@ def run(call: Invocation) -> int:
     """Dependents first."""
     if previewed(call, "stop"):
         return 0
-    renderer = call.out.renderer("stop")
-    try:
+    with call.out.renderer("stop") as renderer:
         call.project.stop(call.args.operands, timeout=call.args.number("timeout"), sink=renderer)
-    finally:
-        renderer.close()
     return 0

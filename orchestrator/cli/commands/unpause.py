@@ -19,11 +19,8 @@ def run(call: Invocation) -> int:
     """Thaw them."""
     if told(call, f"unpause {' '.join(call.args.operands) or 'all services'}"):
         return 0
-    renderer = call.out.renderer("unpause")
-    try:
+    with call.out.renderer("unpause") as renderer:
         found = call.project.unpause(call.args.operands, sink=renderer)
-    finally:
-        renderer.close()
     if not found:
         call.out.status("No container to unpause")
     return 0

@@ -113,12 +113,9 @@ def _check(args: Arguments) -> None:
 
 def _detached(call: Invocation, args: Arguments, policy: UpPolicy) -> int:
     seconds = args.number("wait-timeout") or None
-    renderer = call.out.renderer("up")
-    try:
+    with call.out.renderer("up") as renderer:
         call.project.up(policy, wait=args.has("wait"), wait_timeout=seconds,
                         sink=build_sink(args, renderer))  # fmt: skip
-    finally:
-        renderer.close()
     return 0
 
 
@@ -139,10 +136,8 @@ def _attached(call: Invocation, args: Arguments, policy: UpPolicy) -> int:
                              prefix=not args.has("no-log-prefix"),
                              stamps=args.has("timestamps"))  # fmt: skip
     with session:
-        try:
+        with renderer:
             session.create()
-        finally:
-            renderer.close()
         session.report_to(_between_lines(call, printer))
         for name in session.names:
             printer.expect(name)

@@ -33,9 +33,6 @@ def run(call: Invocation) -> int:
         call.out.line(f'container "{container}" exited with status code {code}')
         call.out.flush()
     if call.args.has("down-project"):
-        renderer = call.out.renderer("down")
-        try:
+        with call.out.renderer("down") as renderer:
             call.project.down(policy, sink=renderer)
-        finally:
-            renderer.close()
     return code
