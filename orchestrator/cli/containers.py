@@ -41,13 +41,14 @@ def command_text(argv: list[str], *, cut: bool) -> str:
 def ports_text(container: ObservedContainer) -> str:
     """`0.0.0.0:8080->80/tcp, 6379/tcp`."""
     found = [
-        f"{_host(port['host_ip'])}:{port['published']}->{port['target']}/{port['protocol']}"
+        f"{host_text(port['host_ip'])}:{port['published']}->{port['target']}/{port['protocol']}"
         for port in _publishers(container)
     ]
     return ", ".join(found)
 
 
-def _host(address: str) -> str:
+def host_text(address: str) -> str:
+    """The address as it stands before a port."""
     return f"[{address}]" if ":" in address else address
 
 

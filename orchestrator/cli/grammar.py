@@ -44,9 +44,11 @@ def switch(name: str, short: str = "", help: str = "", *, hidden: bool = False) 
     return Flag(name, short, help, hidden=hidden)
 
 
-def option(name: str, short: str = "", help: str = "", *, metavar: str = "string") -> Flag:
+def option(
+    name: str, short: str = "", help: str = "", *, metavar: str = "string", hidden: bool = False
+) -> Flag:
     """A flag with one value; the last one counts."""
-    return Flag(name, short, help, "str", metavar)
+    return Flag(name, short, help, "str", metavar, hidden=hidden)
 
 
 def number(name: str, short: str = "", help: str = "", *, metavar: str = "int") -> Flag:

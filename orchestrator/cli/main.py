@@ -132,6 +132,10 @@ class Invocation:
         self.root, self.args, self.out = root, args, out
         self._project: Project | None = None
 
+    def show_progress(self, mode: str) -> None:
+        """As --progress `mode` before the command."""
+        self.out.style = _style(self.root, progress=mode)
+
     def renewed(self) -> Invocation:
         """The same with the files to be read anew."""
         return Invocation(self.root, self.args, self.out)
@@ -237,7 +241,7 @@ def _broken_pipe() -> int:
     return 128 + int(_signal.SIGPIPE)
 
 
-def _style(root: Arguments) -> output.Style:
+def _style(root: Arguments, *, progress: str | None = None) -> output.Style:
     if root.has("no-ansi") and root.said("ansi"):
         raise UsageError(
             'cannot specify DEPRECATED "--no-ansi" and "--ansi". Please use only "--ansi"'
@@ -248,7 +252,7 @@ def _style(root: Arguments) -> output.Style:
     ansi = "never" if root.has("no-ansi") else root.text("ansi")
     return output.choose_style(
         ansi=ansi or os.environ.get("COMPOSE_ANSI") or "auto",
-        progress=root.text("progress") or os.environ.get("COMPOSE_PROGRESS") or "auto",
+        progress=progress or root.text("progress") or os.environ.get("COMPOSE_PROGRESS") or "auto",
         out_is_terminal=terminal.is_terminal(1), err_is_terminal=terminal.is_terminal(2),
         environ=os.environ,
     )  # fmt: skip

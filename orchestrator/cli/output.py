@@ -116,10 +116,12 @@ class Output:
         quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'time="{stamp}" level=warning msg="{quoted}"'
 
-    def renderer(self, operation: str) -> progress.Renderer:
+    def renderer(self, operation: str, *, quiet: bool = False) -> progress.Renderer:
         """A sink for `operation`, and a context manager that lasts as long as it."""
         from orchestrator.cli import progress
 
+        if quiet:
+            return progress.Renderer(self.warn)
         if self.style.mode == "tty":
             return progress.Live(self.stderr, self.warn, operation=operation,
                                  colour=self.style.colour_err)  # fmt: skip

@@ -92,7 +92,9 @@ def pull_policy(args: Arguments) -> Pull:
         case "build" if args.command == "create":
             return "build"
         case other:
-            raise UsageError(f'invalid --pull option "{other}"', hint="always, missing or never")
+            choices = "always, missing, build or never" if args.command == "create" else \
+                "always, missing or never"
+            raise UsageError(f'invalid --pull option "{other}"', hint=choices)
 
 
 def build_policy(args: Arguments) -> Build:

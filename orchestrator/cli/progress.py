@@ -14,6 +14,7 @@ from typing import Self, TextIO
 
 from orchestrator.cli import table, terminal
 from orchestrator.cli.buildlines import BuildLines
+from orchestrator.dataclass import replace
 from orchestrator.events import BuildOutput, BuildStep, Event, HookOutput, Noted, Progress, Warned
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -234,6 +235,7 @@ class Live(Renderer):
             self._erase()
             self._stream.write(f" {terminal.visible(event.details)}\n")
             self._draw()
+            event = replace(event, details="")
         now = self._clock()
         row = self._rows.get(event.id)
         if row is None:
@@ -268,8 +270,11 @@ class Live(Renderer):
         width, height = terminal.size(self._stream.fileno())
         lines = frame(list(self._rows.values()), operation=self._operation, now=self._last,
                       width=width, height=height, colour=self._colour)  # fmt: skip
-        self._erase()
-        self._stream.write("".join(line + "\n" for line in lines))
+        up = f"\x1b[{self._drawn}A\r" if self._drawn else ""
+        below = "\x1b[J" if self._drawn > len(lines) else ""
+        # each line is written over the one before it: nothing is blank for a moment, and a terminal
+        # that keeps what is cleared (tmux does) keeps nothing
+        self._stream.write(up + "".join(f"{line}\x1b[K\n" for line in lines) + below)
         self._stream.flush()
         self._drawn = len(lines)
 

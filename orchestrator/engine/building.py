@@ -20,7 +20,7 @@ from orchestrator.engine.bases import Bases
 from orchestrator.engine.caching import CacheExchange
 from orchestrator.engine.places import spot
 from orchestrator.errors import BuildError, SpecError, UsageError
-from orchestrator.events import Event, Progress, Sink, Status
+from orchestrator.events import Event, Progress, Sink, Status, Warned
 from orchestrator.image.registry import crew
 from orchestrator.image.store import ImageStore
 from orchestrator.spec.select import select
@@ -64,6 +64,8 @@ def build(
                              hint="declared are: " + ", ".join(sorted(project.services)))
     selected = select(project, services, with_dependencies=with_dependencies)
     chosen = [name for name, s in selected.services.items() if s.build is not None]
+    if not chosen:
+        sink(Warned(message="No services to build"))
     everything = replace(project, services={**project.services, **selected.services})
     return _build(workspace, everything, chosen, options, sink=sink)
 

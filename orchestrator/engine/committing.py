@@ -17,7 +17,7 @@ from orchestrator.engine import copying
 from orchestrator.engine.images import open_store
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import ImageNotFoundError
-from orchestrator.events import Sink
+from orchestrator.events import Progress, Sink
 from orchestrator.image import config as configs
 from orchestrator.image.config import History, ImageConfig
 from orchestrator.image.store import RECIPE, ImageStore
@@ -47,6 +47,8 @@ def commit(workspace: Workspace, service: str, options: CommitOptions, *, sink: 
     if image is None:
         raise ImageNotFoundError(f"the image of {record.name}, {record.image}, is no longer here")
     config = _configured(image.config, record.config, options.changes)
+    working = Progress(kind="Container", name=record.name, text="Committing", status="Working")
+    sink(working)
     with store.adding():
         with _standing_still(workspace, container, sink=sink):
             layer = _layer(store, container)
@@ -61,6 +63,7 @@ def commit(workspace: Workspace, service: str, options: CommitOptions, *, sink: 
         made = store.add_image(configs.dump(file), layers, host_usr=image.host_usr)
         if options.reference is not None:
             store.tag(made.id, options.reference)
+    sink(replace(working, text=f"Committed as {made.id}", status="Done"))
     return made.id
 
 

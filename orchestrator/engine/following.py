@@ -24,7 +24,10 @@ def _records(
     observed = workspace.observe()
     check(workspace, services, observed.containers)
     records = [c.record for c in observed.containers]
-    return observed, logs.select_records(records, services, index=index)
+    chosen = logs.select_records(records, services, index=index)
+    if index is not None and not chosen:
+        raise UsageError(f'service "{services[0]}" has no replica {index}')
+    return observed, chosen
 
 
 def history(

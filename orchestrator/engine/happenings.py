@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator import events
 from orchestrator.engine import interruption
+from orchestrator.engine.lookup import check
 from orchestrator.engine.workspace import Workspace
 from orchestrator.events import StateChanged
 from orchestrator.state import journal
@@ -22,6 +23,9 @@ def follow(
 ) -> Iterator[StateChanged]:
     """Events of the services (empty: all), one-offs left out; with `since` from the past on, else
     from now on; until `until`, which may have passed, or without end.  Seconds since the epoch."""
+    known = workspace.observe().containers
+    if known or not workspace.is_named:
+        check(workspace, services, known)
     path = workspace.layout.project_journal(workspace.name)
     reader, watch = journal.Reader(path), journal.Watch(path)
     end = math.inf if until is None else until

@@ -222,6 +222,8 @@ def run(
         executable.check(chosen, made.images[chosen.name], project=made.project,
                          is_from_file=not options.command and options.entrypoint is None)
         platforms.check(planned.project, [chosen.name], made.images)
+        if options.name is not None:
+            preflight.check_oneoff_name(workspace.layout, options.name)
         preflight.check_bind_sources(planned.project, [chosen.name])
         preflight.check_networks(planned.project, [chosen.name])
         machine.check(planned.project, [chosen.name])
@@ -236,7 +238,7 @@ def preview(workspace: Workspace, service: str, options: RunOptions) -> Plan:
     made, chosen = _draft(workspace, service, options, make_host=False)
     builder = PlanBuilder(warnings=list(made.plan.warnings))
     before = [builder.add(n.action, after=n.after) for n in _with_resources(made, chosen)]
-    name = options.name or names.oneoff_name(made.project.name, service, "",
+    name = options.name or names.oneoff_name(made.project.name, service, names.new_id(),
                                              separator=made.policy.separator)  # fmt: skip
     created = builder.add(actions.CreateContainer(subject=name, service=service, index=0,
                                                   cause="run"), after=before)  # fmt: skip

@@ -9,17 +9,22 @@ from __future__ import annotations
 import _socket
 import errno
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from orchestrator.dataclass import dataclass
 from orchestrator.engine import endpoints
 from orchestrator.engine.mounting import driver_opts, looks_like_a_file, may_create_source
 from orchestrator.engine.places import spot
-from orchestrator.errors import NetworkError, PortInUseError, SpecError
+from orchestrator.errors import NetworkError, PortInUseError, SpecError, UsageError
 from orchestrator.linux import procfs
 from orchestrator.runtime.spec import PublishedPort
-from orchestrator.spec.model import Project, Service, VolumeMount
-from orchestrator.state import driveropts
+from orchestrator.spec.model import Project, VolumeMount
+from orchestrator.state import driveropts, observe
+from orchestrator.state.layout import Layout
+from orchestrator.state.records import ContainerRecord
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +193,36 @@ def _holder(port: PublishedPort) -> str:
     return f"the port is held by pid {pid} ({command})"
 
 
-def check_names(project: Project, services: Iterable[str], *, taken: dict[str, str]) -> None:
-    """SpecError where a `container_name` belongs to a container of another project.  `taken` maps
-    names to projects."""
-    for name in services:
-        service: Service = project.services[name]
-        owner = taken.get(service.container_name or "")
-        if owner is not None and owner != project.name:
+def check_names(layout: Layout, project: Project, services: Iterable[str]) -> None:
+    """SpecError where a `container_name` is that of a container of anybody else."""
+    wanted = {project.services[s].container_name: s for s in services}
+    wanted.pop(None, None)
+    for record in _named(layout, wanted):
+        service = wanted[record.name]
+        if record.oneoff or (record.project, record.service) != (project.name, service):
             raise SpecError(
-                f"container name {service.container_name} is in use by project {owner}",
-                where=spot(project, "services", name, "container_name"),
+                _is_taken(record), where=spot(project, "services", service, "container_name"),
                 hint="choose another name, or leave container_name out",
             )  # fmt: skip
+
+
+def check_oneoff_name(layout: Layout, name: str) -> None:
+    """UsageError for a --name that is none, or is that of another container."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"invalid container name {name!r}",
+                         hint="letters, digits, _, . and -, beginning with a letter or digit")
+    for record in _named(layout, (name,)):
+        raise UsageError(_is_taken(record), hint="choose another name, or remove that container")
+
+
+def _is_taken(record: ContainerRecord) -> str:
+    return f"container name {record.name} is in use by {record.service} of project {record.project}"
+
+
+def _named(layout: Layout, names: Collection[str | None]) -> Iterator[ContainerRecord]:
+    """The containers of the machine that have one of the names."""
+    if names:
+        for project in observe.projects(layout):
+            for container in observe.observe(layout, project).containers:
+                if container.record.name in names:
+                    yield container.record

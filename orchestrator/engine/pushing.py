@@ -33,15 +33,21 @@ def push(
     selected = select(project, services, with_dependencies=with_dependencies)
     declared = {**workspace.project.disabled, **workspace.project.services}
     wanted: dict[str, tuple[str, str]] = {}
+    skipped: dict[str, str] = {}
     for name, service in selected.services.items():
-        if service.build is None or not declared[name].image:
-            sink(Progress(kind="Image", name=service.image, text="Skipped", status="Done",
-                          details="" if service.build is None else "it has no name of its own",
-                          time=time.time()))  # fmt: skip
+        if service.build is None:
+            skipped[service.image] = "it is not built"
+            continue
+        if not declared[name].image:
+            skipped[service.image] = "it has no name of its own"
             continue
         for reference in (service.image, *service.build.tags):
             where = spot(project, "services", name, "image")
             wanted.setdefault(reference, (where, f"service {name}"))
+    for image, why in skipped.items():
+        if image not in wanted:
+            sink(Progress(kind="Image", name=image, text="Skipped", status="Done", details=why,
+                          time=time.time()))  # fmt: skip
     push_names(workspace.choice, open_store(workspace.layout), wanted, sink=sink,
                ignore_failures=ignore_failures)  # fmt: skip
 

@@ -130,6 +130,7 @@ def prepare_with(
         check(made.project.services[name], made.images[name].config, project=made.project)
         executable.check(made.project.services[name], made.images[name], project=made.project)
     platforms.check(made.project, created, made.images)
+    preflight.check_names(change.layout, made.project, created)
     preflight.check_bind_sources(made.project, created)
     preflight.check_networks(made.project, created)
     machine.check(made.project, created)

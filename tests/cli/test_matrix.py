@@ -24,11 +24,7 @@ COMMAND_GAPS = {
                      "bridge transformations list"), "no words of other engines yet"),
 }  # fmt: skip
 """Command -> why it is not here."""
-GAPS = {
-    ("up", "menu"): "there are no keys to press, on purpose",
-    **{("build", flag): "refused by build, with its reason" for flag in (
-        "builder", "memory", "progress")},
-}  # fmt: skip
+GAPS = {("up", "menu"): "there are no keys to press, on purpose"}
 """(command, flag) -> why it does not work; the command is empty for flags before it."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.grammar import Arguments, Command, lacking, many, option, switch
+from orchestrator.cli.grammar import Arguments, Command, many, option, switch
 from orchestrator.cli.policies import build_arguments, told, without_build_output
 from orchestrator.errors import UsageError
 
@@ -22,18 +22,17 @@ COMMAND = Command(
     flags=(
         many("build-arg", "", "Build argument; NAME alone takes the value of the environment",
              metavar="NAME=VALUE"),
-        lacking("builder", "", "there is one builder, which needs no name", kind="str"),
+        option("builder", "", hidden=True),
         switch("check", "", "Read the Dockerfiles and tell what is wrong; build nothing"),
         switch("compress", "", hidden=True),
         switch("explain", "", "Say for each step why it was not in the cache"),
         switch("force-rm", "", hidden=True),
-        lacking("memory", "m", "limits of a build are not available; use systemd-run", kind="str"),
+        option("memory", "m", hidden=True),
         switch("no-cache", "", "Make every step again"),
         switch("no-rm", "", hidden=True),
         switch("parallel", "", hidden=True),
         switch("print", "", "Print what would be built, as JSON for docker buildx bake"),
-        lacking("progress", "", "it stands before the command: pcompose --progress plain build",
-                kind="str"),
+        option("progress", "", "As before the command; rawjson is json", metavar="mode"),
         option("provenance", "", "Attestations are not made: false", metavar="false"),
         switch("pull", "", "Ask the registries for newer base images"),
         switch("push", "", "Push what was built"),
@@ -49,6 +48,7 @@ COMMAND = Command(
 def run(call: Invocation) -> int:
     """Build; with --quiet print the ids."""
     args = call.args
+    _heed(call)
     for name in ("provenance", "sbom"):
         if (args.text(name) or "false").lower() not in ("false", "0"):
             raise UsageError(f"--{name}: attestations are not made", hint=f"--{name}=false")
@@ -70,6 +70,18 @@ def run(call: Invocation) -> int:
         for image in built.values():
             call.out.line(image)
     return 0
+
+
+def _heed(call: Invocation) -> None:
+    """Flags that are about how docker compose builds."""
+    args = call.args
+    mode = args.text("progress")
+    if mode:
+        call.show_progress("json" if mode == "rawjson" else mode)
+    if args.text("builder"):
+        call.out.warn("--builder is ignored: there is one builder, which needs no name")
+    if args.text("memory"):
+        call.out.warn("--memory is ignored: builds have no limit of their own")
 
 
 def _agents(args: Arguments) -> dict[str, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.cli import containers
 from orchestrator.cli.grammar import Command, number, option
 from orchestrator.errors import UsageError
 
@@ -35,12 +36,9 @@ def run(call: Invocation) -> int:
     if not found:
         raise UsageError(f'service "{service}" is not running')
     container = min(found, key=lambda c: (c.record.oneoff, c.record.index))
-    ports = container.status.ports
-    for port in ports:
+    for port in container.status.ports:
         if (port["target"], port["protocol"]) == (int(text), protocol):
-            host = f"[{port['host_ip']}]" if ":" in port["host_ip"] else port["host_ip"]
-            call.out.line(f"{host}:{port['published']}")
+            call.out.line(f"{containers.host_text(port['host_ip'])}:{port['published']}")
             return 0
-    known = ", ".join(f"{p['host_ip']}:{p['published']}->{p['target']}/{p['protocol']}"
-                      for p in ports)  # fmt: skip
+    known = containers.ports_text(container)
     raise UsageError(f"no port {text}/{protocol} for container {container.record.name}: {known}")

@@ -75,7 +75,7 @@ def run(call: Invocation) -> int:
     )  # fmt: skip
     if shown(call, lambda: call.project.preview_run(service, options)):
         return 0
-    with call.out.renderer("run") as renderer:
+    with call.out.renderer("run", quiet=args.has("quiet")) as renderer:
         session = call.project.run(service, options, streams=streams(args),
                                    sink=build_sink(args, renderer))
     if args.has("detach"):
