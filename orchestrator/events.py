@@ -98,6 +98,10 @@ class BuildStep:
     status: BuildStatus
     details: str = ""
     """Started: why it was not in the cache; Done: how long it took."""
+    stage: str = ""
+    number: int = 0
+    total: int = 0
+    """Which step of how many of the stage."""
     time: float = 0.0
 
 

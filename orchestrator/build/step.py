@@ -99,8 +99,8 @@ class Steps:
     def tell(self, text: str, status: events.BuildStatus, **details: str) -> None:
         """Progress of the step we are at."""
         self._drivers.sink(events.BuildStep(
-            build=self._request.name, step=self.label(text), status=status, time=time.time(),
-            **details))  # fmt: skip
+            build=self._request.name, step=self.label(text), status=status, stage=self._title,
+            number=self._number, total=self._total, time=time.time(), **details))  # fmt: skip
 
     def output(self, text: str) -> Callable[[bytes], None]:
         """Where a command's output goes."""

@@ -165,17 +165,37 @@ def _text(event: Progress) -> str:
 
 
 BAR = 20
-"""Characters of a bar of bytes."""
+"""Characters of a bar."""
 
 
 def _bar(event: Progress) -> str:
-    """`[====>    ] 12MB / 40MB` of an image on its way."""
-    if event.status != "Working" or event.text not in ("Pulling", "Pushing") or not event.total:
+    """`[====>    ] 12MB / 40MB` of an image on its way, `[====>    ] 2/5` of a build."""
+    if event.status != "Working" or not event.total:
         return ""
     there = min(event.current, event.total)
-    count = there * BAR // event.total
-    drawn = ("=" * count + ">")[:BAR]
-    return f"[{drawn:{BAR}}] {table.size(there)} / {table.size(event.total)}"
+    drawn = ("=" * (there * BAR // event.total) + ">")[:BAR]
+    if event.text == "Building":
+        return f"[{drawn:{BAR}}] {there}/{event.total}"
+    if event.text in ("Pulling", "Pushing"):
+        return f"[{drawn:{BAR}}] {table.size(there)} / {table.size(event.total)}"
+    return ""
+
+
+class Built:
+    """How many steps of builds are behind them, over all their stages as far as they are known."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def progress(self, step: BuildStep) -> Progress:
+        """The step as progress of its image."""
+        stages = self._stages.setdefault(step.build, {})
+        stages[step.stage] = step.number - (step.status == "Started"), step.total
+        return Progress(
+            kind="Image", name=step.build, text="Building", status="Working", details=step.step,
+            current=sum(done for done, _ in stages.values()),
+            total=sum(total for _, total in stages.values()),
+        )  # fmt: skip
 
 
 _SIGNS = {
@@ -208,6 +228,7 @@ class Live(Renderer):
         self._stream, self._clock = stream, clock
         self._operation, self._colour = operation, colour
         self._rows: dict[str, Row] = {}
+        self._built = Built()
         self._drawn = 0
         self._last = 0.0
         self._lock = _thread.allocate_lock()
@@ -220,8 +241,7 @@ class Live(Renderer):
                 self._erase()
                 self._warn(event.message)
             elif isinstance(event, BuildStep):
-                self._take(Progress(kind="Image", name=event.build, text="Building",
-                                    status="Working", details=event.step))
+                self._take(self._built.progress(event))
             elif isinstance(event, Progress):
                 self._take(event)
                 if self._clock() - self._last < TICK:

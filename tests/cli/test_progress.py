@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.progress import Json, Live, Plain, Renderer, Row, frame
-from orchestrator.events import Progress, StateChanged, Warned
+from orchestrator.cli.progress import Built, Json, Live, Plain, Renderer, Row, frame
+from orchestrator.events import BuildStatus, BuildStep, Progress, StateChanged, Warned
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -46,6 +46,21 @@ def test_bytes_that_move_on_are_a_bar_on_a_terminal_and_no_line_in_a_log() -> No
     lines = frame([Row(there[2], 0.0)], operation="pull", now=1.0, width=80, height=9,
                   colour=False)  # fmt: skip
     assert "Pulling [==========>         ] 2MB / 4MB" in lines[1]
+
+
+def test_a_build_has_a_bar_of_its_steps_over_all_stages() -> None:
+    built = Built()
+    def after(stage: str, number: int, status: BuildStatus) -> str:
+        step = BuildStep(build="web", step=f"[{stage} {number}/2] RUN x", status=status,
+                         stage=stage, number=number, total=2)  # fmt: skip
+        return frame([Row(built.progress(step), 0.0)], operation="build", now=1.0, width=80,
+                     height=9, colour=False)[1]  # fmt: skip
+
+    assert "Building [>                   ] 0/2 [a 1/2] RUN x" in after("a", 1, "Started")
+    assert "Building [==========>         ] 1/2 [a 1/2]" in after("a", 1, "Cached")
+    assert "Building [=====>              ] 1/4 [b 1/2]" in after("b", 1, "Started")
+    assert "Building [===============>    ] 3/4 [b 2/2]" not in after("b", 2, "Started")
+    assert "Building [===============>    ] 3/4 [b 2/2]" in after("b", 2, "Done")
 
 
 def test_a_json_line_has_the_fields_of_docker_compose() -> None:
