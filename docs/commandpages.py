@@ -13,6 +13,8 @@ from orchestrator.cli.grammar import Command
 
 HERE = Path(__file__).parent
 PAGE, MANUAL, COMMANDS = HERE / "cli-reference.md", HERE / "pcompose.1", HERE / "commands.md"
+DATE = "2026-11-26"
+"""Of the manual page."""
 HEAD = """# CLI reference
 
 Every command, as `pcompose COMMAND --help` prints it. This page is made by `make docs`; a test
@@ -78,7 +80,7 @@ def escaped(text: str) -> str:
 def manual() -> str:
     """The manual page, for man(1)."""
     lines = [
-        f'.TH PCOMPOSE 1 "" "pcompose {__version__}" "User Commands"', ".SH NAME",
+        f'.TH PCOMPOSE 1 "{DATE}" "pcompose {__version__}" "User Commands"', ".SH NAME",
         f"pcompose \\- {escaped(main.ROOT.summary)}", ".SH SYNOPSIS",
         f".B pcompose\n{escaped(main.ROOT.usage)}", ".SH OPTIONS", *_options(main.ROOT),
         ".SH COMMANDS",

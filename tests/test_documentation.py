@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+
+import pytest
 
 from docs import commandpages, reference
 from orchestrator.cli import main
@@ -42,6 +46,21 @@ def test_every_command_is_in_the_reference_and_in_the_manual() -> None:
     made, written = commandpages.reference(), commandpages.manual()
     assert made.startswith(page[: page.index("```text")])
     assert written.startswith(manual[: manual.index(".SH COMMANDS")])
+
+
+def test_make_docs_would_change_nothing() -> None:
+    page = commandpages.COMMANDS.read_text()
+    assert commandpages.with_table(page) == page, "run `make docs`"
+    for path, made in ((commandpages.PAGE, commandpages.reference()),
+                       (commandpages.MANUAL, commandpages.manual())):  # fmt: skip
+        assert path.read_text() == made, "run `make docs`"
+
+
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="no mandoc here")
+def test_the_manual_page_has_no_fault() -> None:
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", str(commandpages.MANUAL)],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.stdout == ""
 
 
 def texts_of_the_code() -> str:

@@ -7,6 +7,7 @@ explanation behind it.  `:files` stands for names of files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ def complete(
     """The candidates for the last of the words.  `project` makes the project of root words."""
     *before, typed = words or [""]
     command, seen, pending = _walk(before, root, commands)
+    if typed == "=" and pending is not None:
+        typed = ""  # bash makes three words of --flag=value
     if pending is not None and command is root:
         seen.root.pop()  # it has no value yet
     names = _Names(project, seen)
@@ -81,7 +84,7 @@ def _walk(
         if command is root:
             seen.root.append(word)
         if pending is not None:
-            pending = None
+            pending = pending if word == "=" else None
         elif word.startswith("-") and len(word) > 1:
             pending = _wants_value(command, word)
         elif command is root and word in commands:
@@ -171,50 +174,11 @@ def _operands(command: Command, operands: list[str], names: _Names) -> Found:
     return [(name, text) for name, text in names.services() if name not in operands]
 
 
-_BASH = r"""# bash completion for pcompose:  source <(pcompose completion bash)
-_pcompose() {
-    local typed=${COMP_WORDS[COMP_CWORD]} line
-    COMPREPLY=()
-    while IFS= read -r line; do
-        line=${line%%$'\t'*}
-        if [[ $line == :files ]]; then
-            compopt -o default 2>/dev/null
-            continue
-        fi
-        [[ $line == *[:=] ]] && compopt -o nospace 2>/dev/null
-        # what stands before a colon or an equals sign is a word of its own to bash
-        [[ $typed != *[:=]* && $COMP_WORDBREAKS == *[:=]* ]] || line=${line##*[:=]}
-        COMPREPLY+=("$line")
-    done < <(pcompose __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-}
-complete -F _pcompose pcompose
-"""
-_ZSH = r"""#compdef pcompose
-# zsh completion for pcompose:  source <(pcompose completion zsh)
-_pcompose() {
-    local line word files=
-    local -a found
-    while IFS= read -r line; do
-        word=${line%%$'\t'*}
-        if [[ $word == :files ]]; then files=1; continue; fi
-        found+=("${word//:/\\:}:${line#*$'\t'}")
-    done < <(pcompose __complete "${(@)words[2,CURRENT]}" 2>/dev/null)
-    [[ -n $files ]] && _files
-    (( $#found )) && _describe -o pcompose found
-}
-(( $+functions[compdef] )) && compdef _pcompose pcompose
-"""
-_FISH = r"""# fish completion for pcompose:  pcompose completion fish | source
-function __pcompose_complete
-    set -l typed (commandline -ct)
-    for line in (pcompose __complete (commandline -opc)[2..] "$typed" 2>/dev/null)
-        if test "$line" = ":files"; or string match -q ":files*" -- $line
-            __fish_complete_path "$typed"
-        else
-            printf '%s\n' $line
-        end
-    end
-end
-complete -c pcompose -f -a '(__pcompose_complete)'
-"""
-SCRIPTS = {"bash": _BASH, "fish": _FISH, "zsh": _ZSH}
+SCRIPTS = {"bash": "pcompose.bash", "fish": "pcompose.fish", "zsh": "_pcompose"}
+"""shell -> file beside this one, which a wheel also installs where the shell looks."""
+
+
+def script(shell: str) -> str:
+    """What makes the shell ask us."""
+    with open(os.path.join(os.path.dirname(__file__), "shells", SCRIPTS[shell])) as file:
+        return file.read()

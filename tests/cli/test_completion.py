@@ -1,21 +1,29 @@
-"""What a shell may complete, from words; and the script of bash in a real bash."""
+"""What a shell may complete: by value, and in real shells on terminals."""
 
 from __future__ import annotations
 
+import os
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.cli import main
+from orchestrator.cli import completion, main
 from orchestrator.cli.completion import SCRIPTS
+from tests.source_tree import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SHELLS = Path(completion.__file__).parent / "shells"
 FILE = """
 name: shop
 services:
@@ -55,6 +63,8 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         (["up", "--exit-code-from", "d"], ["db"]),
         (["up", "--exit-code-from=d"], ["--exit-code-from=db"]),
         (["--progress", "p"], ["plain"]),
+        (["--progress", "=", "p"], ["plain"]),
+        (["--progress", "="], ["auto", "tty", "plain", "json", "quiet"]),
         (["--profile", ""], ["front"]),
         (["scale", "d"], ["db="]),
         (["cp", "d"], [":files", "db:"]),
@@ -80,25 +90,74 @@ def test_what_is_hidden_or_refused_is_not_offered(said: Callable[..., list[str]]
     assert not {"--no-ansi", "--workdir", "--verbose"} & set(flags)
 
 
-@pytest.mark.parametrize(
-    ("line", "reply"),
-    [("pcompose up w", "web worker"), ("pcompose cp d", "db:"),
-     ("pcompose up --exit-code-from = d", "db")],
-)  # fmt: skip
-def test_bash_gets_what_is_offered(said: object, line: str, reply: str) -> None:
-    words = line.split()
-    script = (
-        f"export PATH={Path(sys.executable).parent}:$PATH; source /dev/stdin; "
-        f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _pcompose; echo \"${{COMPREPLY[*]}}\""
-    )
-    done = subprocess.run(["bash", "-c", script], input=SCRIPTS["bash"], text=True,
-                          capture_output=True, check=False)  # fmt: skip
-    assert (done.stdout.strip(), done.stderr) == (reply, "")
+LINES = {
+    "pcompose logs we": "logs web ", "pcompose --progress=pl": "--progress=plain ",
+    "pcompose scale d": "scale db=", "pcompose cp d": "cp db:",
+    "pcompose -f othe": "-f other.yaml ",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("shell", sorted(SCRIPTS))
-def test_the_script_is_one_of_its_shell(shell: str, tmp_path: Path) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
-    (tmp_path / "script").write_text(SCRIPTS[shell])
-    subprocess.run([shell, "-n", str(tmp_path / "script")], check=True)
+def typed(shell: list[str], setup: str, cwd: Path, lines: dict[str, str]) -> None:
+    """An interactive shell, once `setup` is done, makes of each line and a tab what is expected."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.environ.update(TERM="dumb", INPUTRC="/dev/null", PS1="> ",
+                          PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        os.execvp(shell[0], shell)
+    shown = ""
+
+    def until(text: str) -> None:
+        nonlocal shown
+        deadline = time.monotonic() + 60
+        while text not in shown:
+            left = deadline - time.monotonic()
+            assert left > 0, f"no {text!r} in {shown!r}"
+            if select.select([master], [], [], left)[0]:
+                read = os.read(master, 4096).decode(errors="replace")
+                shown += read.replace("\a", "")
+
+    try:
+        os.write(master, f"{setup}; PS1='DO''NE> '\n".encode())
+        until("DONE> ")
+        for line, expected in lines.items():
+            shown = ""
+            os.write(master, f"\x15{line}\t".encode())  # Ctrl-U: what was typed before goes
+            until(expected)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(master)
+
+
+def test_a_real_bash_completes(said: object, tmp_path: Path) -> None:
+    setup = "source <(pcompose completion bash); bind 'set enable-bracketed-paste off'"
+    typed(["bash", "--norc", "--noprofile", "-i"], setup, tmp_path, LINES)
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
+@pytest.mark.parametrize("setup", ["compinit -u -D; source <(pcompose completion zsh)",
+                                   f"fpath=({SHELLS} $fpath); compinit -u -D"])  # fmt: skip
+def test_a_real_zsh_completes(said: object, tmp_path: Path, setup: str) -> None:
+    before = "autoload -Uz compinit; unset zle_bracketed_paste; "
+    typed(["zsh", "-f", "-i"], before + setup, tmp_path, LINES)
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
+def test_a_real_fish_completes(said: object, tmp_path: Path) -> None:
+    asked = ["pcompose logs we", "pcompose -f othe", "pcompose up --exit-code-f"]
+    script = "pcompose completion fish | source\n" + "".join(f'complete -C "{a}"\n' for a in asked)
+    environment = {**os.environ, "HOME": str(tmp_path),
+                   "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # fmt: skip
+    done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True,
+                          check=True, cwd=tmp_path, env=environment)  # fmt: skip
+    found = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert found == ["web", "other.yaml", "--exit-code-from"]
+
+
+def test_a_wheel_puts_everything_where_shells_and_man_look() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        target = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    installed = target["shared-data"]
+    assert {Path(source).name for source in installed} == {"pcompose.1", *SCRIPTS.values()}
+    assert all((ROOT / source).is_file() for source in installed)

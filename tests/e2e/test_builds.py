@@ -88,6 +88,9 @@ def test_up_builds_what_is_missing_and_again_when_told(built: Stack) -> None:
 def test_a_build_can_be_asked_for_alone_and_what_it_needs_comes_first(built: Stack) -> None:
     done = built("build", "-q", "web")
     assert len(done.stdout.split()) == 2
+    heeded = built("build", "--progress", "quiet", "--memory", "1g", "--builder", "b", "web")
+    assert "DONE" not in heeded.stderr
+    assert heeded.stderr.count("is ignored") == 2
     assert built("build", "--build-arg", "GREETING=moin", "web").stderr.count("DONE") == 3
     assert built("run", "--rm", "-T", "web", "cat", "/out").stdout.splitlines()[1] == "moin"
 

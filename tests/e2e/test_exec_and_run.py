@@ -104,6 +104,27 @@ def test_run_returns_the_code_and_leaves_nothing_with_rm(stack: Stack) -> None:
     assert stack.ps() == {}
 
 
+def test_a_name_is_had_by_one_container_of_the_machine(stack: Stack) -> None:
+    stack.write(f"name: {stack.name}\n{SLEEPER.replace('{', '{container_name: fixed, ')}")
+    stack("up", "-d")
+    stack("up", "-d", "--force-recreate")
+    stack("run", "-d", "--name", "mine", "s", "sleep", "infinity")
+    for name, why in (("mine", "is in use by s of"), ("fixed", "is in use by s of"),
+                      ("../x", "invalid container name")):  # fmt: skip
+        done = stack("run", "--name", name, "s", "true", ok=False)
+        assert (done.returncode, why in done.stderr) == (1, True)
+    other = stack("-p", f"{stack.name}-other", "up", "-d", ok=False)
+    assert "compose.yaml:3:7: container name fixed is in use by s of project" in other.stderr
+    assert set(stack.ps()) == {"fixed", "mine"}
+    assert stack.ls()["Status"] == "running(2)"
+
+
+def test_run_quiet_shows_the_command_alone(stack: Stack) -> None:
+    stack.write(f"name: {stack.name}\n{SLEEPER}")
+    done = stack("run", "--rm", "--quiet", "s", "echo", "alone")
+    assert (done.stdout, done.stderr) == ("alone\n", "")
+
+
 def test_run_passes_input_to_its_end(stack: Stack) -> None:
     stack.write(SLEEPER)
     done = stack("-p", stack.name, "run", "--rm", "-T", "s", "wc", "-c", input="x" * 100_000)

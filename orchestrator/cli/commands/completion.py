@@ -24,10 +24,10 @@ COMMAND = Command(
 
 def run(call: Invocation) -> int:
     """Print the script."""
-    from orchestrator.cli.completion import SCRIPTS
+    from orchestrator.cli.completion import SCRIPTS, script
 
     shell = call.args.operands[0]
     if shell not in SCRIPTS:
         raise UsageError(f"no completion for {shell}", hint="bash, zsh or fish")
-    call.out.stdout.write(SCRIPTS[shell])
+    call.out.stdout.write(script(shell))
     return 0
