@@ -27,11 +27,13 @@ def stamp(seconds: float) -> str:
 
 
 class Printer:
-    """Prints log entries; colours are given in the order of first appearance."""
+    """Prints log entries; colours are given in the order of first appearance.  `merged`: what was
+    written to stderr goes to stdout too."""
 
     def __init__(self, out: Output, *, colour: bool = True, prefix: bool = True,
-                 stamps: bool = False) -> None:  # fmt: skip
+                 stamps: bool = False, merged: bool = False) -> None:  # fmt: skip
         self._out, self._prefix, self._stamps = out, prefix, stamps
+        self._stderr = out.stdout if merged else out.stderr
         self._colour = colour and out.style.colour_out
         self._colours: dict[str, str] = {}
         self._width = 0
@@ -49,7 +51,7 @@ class Printer:
 
     def entry(self, entry: LogEntry) -> None:
         """One line, to stdout or stderr as the container wrote it."""
-        stream = self._out.stderr if entry.stream == "stderr" else self._out.stdout
+        stream = self._stderr if entry.stream == "stderr" else self._out.stdout
         if self._out.style.is_json:
             line = json.dumps({"id": entry.name, "text": entry.text}, separators=(",", ":"))
             stream.write(line + "\n")
@@ -104,7 +106,8 @@ def serve(session: Attached, printer: Printer, out: Output, *, project: str) -> 
             out.status(GRACEFULLY)
         if session.is_aborting and not said_abort:
             said_abort = True
-            out.line("Aborting on container exit...")
+            out.flush()
+            out.status("Aborting on container exit...")
         printer.flush()
     _show(session, session.rest(), printer, project=project)
     return INTERRUPTED if session.interrupts else session.exit_code

@@ -7,12 +7,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator import names
 from orchestrator.cli import table, terminal
 from orchestrator.state.observed import ObservedContainer
 from orchestrator.state.records import ContainerStatus
 
 HEAD = ("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS")
 _COMMAND_WIDTH = 20
+_MOUNT_WIDTH = 15
 
 
 def status_text(status: ContainerStatus, *, now: float) -> str:
@@ -33,8 +35,10 @@ def status_text(status: ContainerStatus, *, now: float) -> str:
 
 
 def command_text(argv: list[str], *, cut: bool) -> str:
-    """The command in quotes, cut to 20 columns."""
-    text = " ".join(terminal.visible(word) for word in argv)
+    """The command in quotes, cut to 20 columns; arguments with a blank have quotes of their own."""
+    program, *rest = argv or [""]
+    text = " ".join([program, *(f"'{word}'" if " " in word else word for word in rest)])
+    text = terminal.visible(text)
     return f'"{terminal.cut(text, _COMMAND_WIDTH) if cut else text}"'
 
 
@@ -68,22 +72,26 @@ def row(container: ObservedContainer, *, now: float, cut: bool) -> tuple[str, ..
     )  # fmt: skip
 
 
-def fields(container: ObservedContainer, *, now: float) -> dict[str, Any]:  # mixed JSON
-    """The keys of `ps --format json`, alphabetical, and the Pid besides."""
+def fields(
+    container: ObservedContainer, *, now: float, cut: bool = True
+) -> dict[str, Any]:  # mixed JSON
+    """The keys of `ps --format json`, alphabetical, and the Pid besides; `cut`: what is long is
+    shortened."""
     record, status = container.record, container.status
     created = time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(record.created_at))
     mounts = record.spec.get("mounts", [])
     local = {**record.named_volumes, **record.anonymous_volumes}
     return {
-        "Command": command_text(record.spec["argv"], cut=True),
+        "Command": command_text(record.spec["argv"], cut=cut),
         "CreatedAt": created,
         "ExitCode": status.exit_code or 0,
         "Health": status.health,
-        "ID": record.id,
+        "ID": names.short(record.id) if cut else record.id,
         "Image": record.image,
         "Labels": ",".join(f"{k}={v}" for k, v in sorted(record.labels.items())),
         "LocalVolumes": str(len(local)),
-        "Mounts": ",".join(_mount_name(m, local) for m in mounts if m["type"] != "tmpfs"),
+        "Mounts": ",".join(terminal.cut(name, _MOUNT_WIDTH) if cut else name for name in (
+            _mount_name(m, local) for m in mounts if m["type"] != "tmpfs")),
         "Name": record.name,
         "Names": record.name,
         "Networks": ",".join(sorted(record.networks.values())),
@@ -103,16 +111,30 @@ def fields(container: ObservedContainer, *, now: float) -> dict[str, Any]:  # mi
     }  # fmt: skip
 
 
-def template_row(container: ObservedContainer, *, now: float) -> dict[str, Any]:  # mixed JSON
+def template_row(
+    container: ObservedContainer, *, now: float, cut: bool = True
+) -> dict[str, Any]:  # mixed JSON
     """The fields, and `{{.Label "name"}}` besides."""
     labels = container.record.labels
-    return {**fields(container, now=now), "Label": lambda name: labels.get(name, "")}
+    return {**fields(container, now=now, cut=cut), "Label": lambda name: labels.get(name, "")}
 
 
 def _mount_name(mount: Mapping[str, Any], volumes: Mapping[str, str]) -> str:  # JSON of the spec
     return volumes.get(mount["target"]) or str(mount.get("source") or "")
 
 
-def json_line(container: ObservedContainer, *, now: float) -> str:
+def json_line(container: ObservedContainer, *, now: float, cut: bool = True) -> str:
     """One line of `ps --format json`."""
-    return json.dumps(fields(container, now=now), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(fields(container, now=now, cut=cut), ensure_ascii=False,
+                      separators=(",", ":"))  # fmt: skip
+
+
+_RAW = {"container_id": "ID", "image": "Image", "command": "Command", "created_at": "CreatedAt",
+        "state": "State", "status": "Status", "names": "Names", "labels": "Labels",
+        "ports": "Ports"}  # fmt: skip
+
+
+def raw_lines(container: ObservedContainer, *, now: float, cut: bool) -> list[str]:
+    """The block of `ps --format raw`."""
+    found = fields(container, now=now, cut=cut)
+    return [*(f"{name}: {found[key]}" for name, key in _RAW.items()), ""]

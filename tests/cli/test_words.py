@@ -96,8 +96,8 @@ def test_a_stopped_container_has_no_ports_and_no_pid() -> None:
 
 
 def test_a_long_command_is_cut_in_the_table() -> None:
-    assert containers.row(observed(), now=0.0, cut=True)[2] == '"sleep infinity and …"'
-    assert containers.row(observed(), now=0.0, cut=False)[2] == '"sleep infinity and more"'
+    assert containers.row(observed(), now=0.0, cut=True)[2] == '"sleep \'infinity and…"'
+    assert containers.row(observed(), now=0.0, cut=False)[2] == '"sleep \'infinity and more\'"'
 
 
 @pytest.mark.parametrize(

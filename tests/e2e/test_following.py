@@ -90,7 +90,7 @@ def test_wait_ends_with_the_last_one_and_scale_changes_numbers(stack: Stack) -> 
     stack(*p, "scale", "job=1", "web=0")
     waiter = stack.start(*p, "wait", "--down-project", "job")
     eventually(lambda: "web-1" not in str(stack.ps()))
-    id_ = stack.ps()[f"{stack.name}-job-1"]["ID"]
+    id_ = stack("ps", "-q", "job").stdout.strip()
     stack(*p, "kill", "-s", "TERM", "job")
     out, err = waiter.communicate()
     assert (waiter.returncode, out) == (3, f'container "{id_}" exited with status code 3\n'), err

@@ -66,7 +66,7 @@ def objects(stack: Stack, *arguments: str) -> list[dict[str, Any]]:
 def test_tables(up: Stack) -> None:
     assert shown(up, "ps") == [
         "NAME  IMAGE  COMMAND  SERVICE  CREATED  STATUS  PORTS",
-        'p-db-1  pcompose/host  "sh -c echo up; exec…"  db  <AGE>  Up <AGE> (healthy)',
+        'p-db-1  pcompose/host  "sh -c \'echo up; exe…"  db  <AGE>  Up <AGE> (healthy)',
         'p-web-1  pcompose/host  "sleep infinity"  web  <AGE>  Up <AGE>  0.0.0.0:8080->80/tcp, '
         "[::]:8080->80/tcp, 0.0.0.0:9000->9000/udp, [::]:9000->9000/udp",
     ]

@@ -33,11 +33,11 @@ COMMAND = Command(
 
 
 def run(call: Invocation) -> int:
-    """Merged by time."""
+    """Merged by time, and all of it on stdout: `logs > FILE` loses nothing."""
     args = call.args
     printer = attach.Printer(call.out, colour=not args.has("no-color"),
                              prefix=not args.has("no-log-prefix"),
-                             stamps=args.has("timestamps"))  # fmt: skip
+                             stamps=args.has("timestamps"), merged=True)  # fmt: skip
     now = time.time()
     since = moments.parse(args.text("since"), now=now)
     until = moments.parse(args.text("until"), now=now)

@@ -25,7 +25,7 @@ COMMAND = Command(
         switch("all", "a", "Also stopped containers and those of run"),
         option("filter", "", "status=STATE"),
         option("format", "", "table, json, raw, or a Go template; `table TEMPLATE`"),
-        switch("no-trunc", "", "Show commands whole"),
+        switch("no-trunc", "", "Show commands, ids and mounts whole"),
         switch("orphans", "", "=false hides services that are not in the files"),
         switch("quiet", "q", "Ids only"),
         switch("services", "", "Names of services only"),
@@ -89,9 +89,11 @@ def _states(states: list[str], filter_: str | None) -> list[str]:
 
 def _shown(call: Invocation, found: list[ObservedContainer]) -> list[str]:
     form, now = call.args.text("format") or "table", time.time()
-    if form == "json":
-        return [containers.json_line(c, now=now) for c in found]
-    if form != "table":
-        return formats.lines(form, [containers.template_row(c, now=now) for c in found])
     cut = not call.args.has("no-trunc")
+    if form == "json":
+        return [containers.json_line(c, now=now, cut=cut) for c in found]
+    if form == "raw":
+        return [line for c in found for line in containers.raw_lines(c, now=now, cut=cut)]
+    if form != "table":
+        return formats.lines(form, [containers.template_row(c, now=now, cut=cut) for c in found])
     return table.table(containers.HEAD, [containers.row(c, now=now, cut=cut) for c in found])

@@ -35,7 +35,11 @@ def run(call: Invocation) -> int:
     if not names:
         call.out.status("No stopped containers")
         return 0
-    if not args.has("force") and not confirmed(call.out, f"Going to remove {', '.join(names)}"):
+    going = f"Going to remove {', '.join(names)}"
+    if args.has("force"):
+        call.out.line(going)
+        call.out.flush()
+    elif not confirmed(call.out, going):
         return 0
     with call.out.renderer("rm") as renderer:
         call.project.rm(args.operands, stop=args.has("stop"), volumes=args.has("volumes"),

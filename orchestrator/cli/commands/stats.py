@@ -45,8 +45,8 @@ def run(call: Invocation) -> int:
     clears = form == "table" and not args.has("no-stream") and out.stdout.isatty()
     while True:
         time.sleep(PAUSE)
-        found = [cells(row, cut=not args.has("no-trunc")) for row in watch.look()]
-        lines = shown(found, form)
+        found = watch.look()
+        lines = shown(found, form, cut=not args.has("no-trunc"))
         out.stdout.write((_CLEAR if clears else "") + "".join(f"{line}\n" for line in lines))
         out.stdout.flush()
         if args.has("no-stream"):
@@ -65,12 +65,16 @@ def cells(row: UsageRow, *, cut: bool) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def shown(rows: list[tuple[str, ...]], form: str) -> list[str]:
+def shown(rows: list[UsageRow], form: str, *, cut: bool) -> list[str]:
     """The table, one JSON object a container, or what a template says."""
+    texts = [cells(row, cut=cut) for row in rows]
     if form == "table":
-        return table.table(HEAD, rows)
-    found = [dict(sorted({**dict(zip(KEYS, row, strict=True)), "ID": row[0]}.items()))
-             for row in rows]  # fmt: skip
+        return table.table(HEAD, texts)
+    found = [
+        dict(sorted({**dict(zip(KEYS, text, strict=True)), "Container": row.container.record.id,
+                     "ID": text[0]}.items()))
+        for row, text in zip(rows, texts, strict=True)
+    ]  # fmt: skip
     if form == "json":
         return [json.dumps(fields, separators=(",", ":")) for fields in found]
     return formats.lines(form, found)
