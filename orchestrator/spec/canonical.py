@@ -106,7 +106,8 @@ def _volume(item: Node) -> Node:
         if kind is not None and kind.value == "bind" and "source" not in item.value:
             raise ValueError("`source` is missing: a bind mount needs a path of the host")
         return item
-    mount = mounts.parse_mount(str(item.value))
+    text = str(item.value)
+    mount = mounts.parse_mount(text)
     is_bind = mount.type == "bind"
     options: dict[str, object] = {}
     if is_bind or mount.selinux or mount.propagation:
@@ -114,7 +115,7 @@ def _volume(item: Node) -> Node:
             item, selinux=mount.selinux, propagation=mount.propagation,
             create_host_path=is_bind or None,
         )  # fmt: skip
-    if not is_bind:
+    if not is_bind and len(text) > 2:  # so few letters have no options at all
         options["volume"] = made(item, nocopy=mount.nocopy or None)
     return made(
         item, type=mount.type, source=mount.source, target=mount.target,
@@ -124,6 +125,8 @@ def _volume(item: Node) -> Node:
 
 def _device(item: Node) -> Node:
     if not isinstance(item.value, str):
+        if "target" not in item.entries:
+            raise ValueError("has no target")
         return item
     parts = item.value.split(":")
     if len(parts) > 3 or not parts[0]:

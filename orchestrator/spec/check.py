@@ -265,7 +265,8 @@ def _network_mode(project: Project, root: Node) -> Iterator[Finding]:
     for name in project.services:
         node = root.get("services", name)
         entries = node.entries if node else {}
-        if "network_mode" in entries and "networks" in entries and entries["networks"].entries:
+        mode, networks = entries.get("network_mode"), entries.get("networks")
+        if mode is not None and mode.value and networks is not None and networks.entries:
             path: Path = ("services", name, "network_mode")
             yield path, "`network_mode` and `networks` exclude each other", None
 

@@ -230,7 +230,7 @@ _SERVICE: Rules = {
          "oom_score_adj", "pids_limit", "scale"), _integer),
     **dict.fromkeys(("cpus", "cpu_percent"), _number),
     **dict.fromkeys(("dns_search", "tmpfs"), shapes.listed),
-    **dict.fromkeys(("expose", "group_add"), shapes.texts),
+    **dict.fromkeys(("expose", "group_add"), list_of(shapes.whole_text)),
     "blkio_config": nested(_BLOCK_IO), "build": nested(_BUILD),
     "depends_on": map_of(nested({"required": _truth, "restart": _truth})),
     "deploy": nested(_DEPLOY), "develop": nested({"watch": list_of(nested({"exec": _HOOK}))}),

@@ -30,6 +30,8 @@ def parse_port(text: str) -> list[Published]:
     if not container:
         raise ValueError(f"{text!r} names no container port")
     first, last = parse_range(container)
+    if first == 0:
+        raise ValueError(f"{text!r} is missing a target port")
     host_ip = _address(address) if address else None
     if not host:
         return [Published(n, None, host_ip, protocol) for n in range(first, last + 1)]

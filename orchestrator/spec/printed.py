@@ -242,15 +242,19 @@ def _kind(kind: str, *keep: str) -> Callable[[Data], Data]:
     return lambda raw: _struct(raw, kind, keep=frozenset(keep))
 
 
-def _each(kind: str) -> Callable[[Data], Data]:
+def _each(kind: str, **always: Data) -> Callable[[Data], Data]:
+    """A list of them; `always` are the values of keys that are printed in any case."""
+    keep = frozenset(always)
     return lambda raw: [
-        _struct(item, kind, keep=frozenset()) if isinstance(item, dict) else item for item in raw
+        _struct({**always, **item}, kind, keep=keep) if isinstance(item, dict) else item
+        for item in raw
     ]
 
 
 def _hook(raw: Data) -> Data:
     """The schema wants a command of it, be it empty."""
-    return _struct({**raw, "command": raw["command"] or []}, "hook", keep=frozenset({"command"}))
+    shown = _struct(raw, "hook", keep=frozenset({"command"}))
+    return {"command": None, **shown} if raw.get("command") is None else shown
 
 
 def _map_of(kind: str, *keep: str) -> Callable[[Data], Data]:
@@ -372,7 +376,7 @@ _PRINT: dict[tuple[str, str], Callable[[Data], Data]] = {
     ("service", "build"): _kind("build"), ("service", "deploy"): _kind("deploy", *_KEPT_OF_DEPLOY),
     ("service", "healthcheck"): _kind("healthcheck", "retries"),
     ("service", "ports"): _each("port"),
-    ("service", "devices"): _each("device"), ("service", "gpus"): _each("request"),
+    ("service", "devices"): _each("device", target=""), ("service", "gpus"): _each("request"),
     ("service", "volumes"): _mounts, ("service", "networks"): _map_of("endpoint"),
     ("service", "depends_on"): _map_of("dependency", "required"),
     ("service", "develop"): _kind("develop"), ("develop", "watch"): _each("watch"),
@@ -380,10 +384,12 @@ _PRINT: dict[tuple[str, str], Callable[[Data], Data]] = {
     **{("service", key): lambda raw: [_hook(item) for item in raw]
        for key in ("pre_start", "post_start", "pre_stop")},
     ("hook", "environment"): _sorted,
-    ("service", "blkio_config"): _kind("block_io"), ("block_io", "weight_device"): _each("weight"),
-    **{("block_io", key): _each("rate") for key in
+    ("service", "blkio_config"): _kind("block_io"),
+    ("block_io", "weight_device"): _each("weight", path="", weight=0),
+    **{("block_io", key): _each("rate", path="", rate=0) for key in
        ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops")},
-    ("rate", "rate"): _size, ("service", "credential_spec"): _kind("credentials"),
+    ("rate", "rate"): lambda raw: _size(raw) or "0",
+    ("service", "credential_spec"): _kind("credentials"),
     ("service", "provider"): _kind("provider", "type"), ("provider", "options"): _sorted,
     ("service", "models"): _map_of("model_use"), ("grant", "mode"): _mode,
     ("endpoint", "driver_opts"): _sorted, ("request", "options"): _sorted,

@@ -14,8 +14,9 @@ from orchestrator.spec.suggestion import nearest_name
 def by_profile(
     services: Mapping[str, Service], active: Iterable[str]
 ) -> tuple[dict[str, Service], dict[str, Service]]:
-    """(enabled, disabled); a service without profiles is always enabled, `*` enables all."""
-    profiles = set(active)
+    """(enabled, disabled); a service without profiles is always enabled, `*` enables all, and one
+    whose profile has the empty name is enabled where no profile is."""
+    profiles = set(active) or {""}
     enabled = {
         name: service for name, service in services.items()
         if not service.profiles or "*" in profiles or profiles.intersection(service.profiles)

@@ -60,6 +60,13 @@ def texts(node: Node) -> Node:
     return node.copy([_text(child) for child in node.items])
 
 
+def whole_text(node: Node) -> Node:
+    """A scalar that is no fraction, as text."""
+    if isinstance(node.value, float):
+        raise ValueError(f"{values.format_scalar(node.value)} is neither text nor whole")
+    return _text(node)
+
+
 def listed(node: Node) -> Node:
     """A list, from a list or one item."""
     return node.copy([node.copy(node.value)]) if isinstance(node.value, str) else node

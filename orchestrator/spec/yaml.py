@@ -303,6 +303,9 @@ class _Builder:
 
     def _scalar(self, event: Event, tag: str | None) -> Scalar:
         text: str = event.value
+        if "\0" in text:  # nowhere can the kernel take one: path, argument, variable
+            self._problem(event.start_mark, "a value cannot contain a NUL character")
+            return text.replace("\0", "")
         if tag is None:
             value = resolve(text) if event.implicit[0] else text
             if isinstance(value, float) and not math.isfinite(value):

@@ -102,6 +102,13 @@ def test_what_is_printed_loads_to_the_same_project(tmp_path: Path) -> None:
     assert (again.networks, again.volumes) == (project.networks, project.volumes)
 
 
+def test_a_rate_without_a_value_is_printed_as_none_of_it(tmp_path: Path) -> None:
+    text = "services: {a: {image: i, blkio_config: {device_read_bps: [{path: /x}, {rate: 1k}]}}}"
+    found = json.loads(dump.to_json(loaded(tmp_path, text)))["services"]["a"]["blkio_config"]
+    rates = [{"Path": "/x", "Rate": "0"}, {"Path": "", "Rate": "1024"}]
+    assert found == {"device_read_bps": rates}
+
+
 def test_json_has_its_own_order_and_always_some_keys(tmp_path: Path) -> None:
     project = loaded(tmp_path, "name: p\nservices: {a: {image: i, x-a: 1}}\nx-top: 1\n")
     data = json.loads(dump.to_json(project))

@@ -48,6 +48,12 @@ def test_a_profile_adds_its_services(tmp_path: Path, profiles: tuple[str, ...],
     assert names(project) == sorted(["api", "db", "web", *added])
 
 
+def test_the_empty_profile_is_enabled_where_no_other_is(tmp_path: Path) -> None:
+    text = "services: {a: {image: i, profiles: ['', dev]}, b: {image: i, profiles: [tools]}}"
+    assert list(loaded(tmp_path, text).services) == ["a"]
+    assert list(loaded(tmp_path, text, profiles=("tools",)).services) == ["b"]
+
+
 def test_a_star_enables_all(tmp_path: Path) -> None:
     (tmp_path / "gone.env").write_text("")
     assert len(loaded(tmp_path, TEXT, profiles=("*",)).services) == 7

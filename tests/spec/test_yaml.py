@@ -63,6 +63,7 @@ def test_documents_follow_each_other_and_empty_ones_do_not_count() -> None:
         ("a:\n  b: 1\n  b: 2\n", "f:3:3", "given twice, first in line 2"),
         ("a: {1: x}\n", "f:1:5", "key 1 is not text"),
         ("a: {true: x}\n", "f:1:5", "key true is not text"),
+        ('a: ["x", "b\\0"]\n', "f:1:10", "a value cannot contain a NUL character"),
         ("? [a]\n: 1\n", "f:1:3", "not a mapping or a list"),
         ("a:\n\tb: 1\n", "f:2:1", "tab cannot indent"),
         ("a: *x\n", "f:1:4", "has no anchor"),
@@ -130,7 +131,8 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 
 KEYS = st.text("abAB019_-. #:'\"{}[]$é\n", min_size=1, max_size=8) | st.just("long " * 300)
-SCALARS = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=30)
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | TEXTS
 TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3)
                      | st.dictionaries(KEYS, inner, max_size=3), max_leaves=12)  # fmt: skip
 
