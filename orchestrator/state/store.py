@@ -12,6 +12,7 @@ than who holds a lock.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -164,17 +165,21 @@ def unlink(path: str) -> None:
         raise StateError(f"cannot remove {path}: {exc.strerror}") from exc
 
 
-def remove_tree(path: str) -> None:
-    """Remove a directory with all that is in it; entries that vanish meanwhile are fine."""
+def remove_tree(path: str, *, tries: int = 20) -> None:
+    """Remove a directory with all that is in it.  Entries that vanish meanwhile are fine, and so is
+    a last line that a supervisor on its way out writes: then once more."""
     import shutil  # 8 ms: only where something is removed
 
     try:
         shutil.rmtree(path)
-    except FileNotFoundError:
-        if os.path.lexists(path):
-            remove_tree(path)
     except OSError as exc:
-        raise StateError(f"cannot remove {exc.filename or path}: {exc.strerror}") from exc
+        if exc.errno not in _CHANGED or tries <= 1:
+            raise StateError(f"cannot remove {exc.filename or path}: {exc.strerror}") from exc
+        if os.path.lexists(path):
+            remove_tree(path, tries=tries - 1)
+
+
+_CHANGED = (errno.ENOENT, errno.ENOTEMPTY)
 
 
 def save_project(layout: Layout, record: ProjectRecord) -> None:

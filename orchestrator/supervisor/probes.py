@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KEPT = 5
 OUTPUT_LIMIT = 4096
 _KILL_PATIENCE = 2.0
+_NOTHING: dict[str, Any] = {}
 
 
 async def watch(lane: Lane) -> None:
@@ -91,7 +92,7 @@ def _argv(test: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def _result(conversation: Conversation, timeout: float) -> tuple[int, str]:
-    pid = 0
+    pid, message = 0, _NOTHING
     with anyio.move_on_after(timeout if timeout > 0 else None) as scope:
         message, _ = await conversation.next()
         if message.get("event") == "exec_failed":
@@ -104,13 +105,19 @@ async def _result(conversation: Conversation, timeout: float) -> tuple[int, str]
                 kill(pid)
             raise
         return _code(message), str(message.get("output") or "")[:OUTPUT_LIMIT]
-    kill(pid)
-    output = ""
-    with anyio.move_on_after(_KILL_PATIENCE):
-        while message.get("event") != "exec_exited":
-            message, _ = await conversation.next()
-        output = str(message.get("output") or "")[:OUTPUT_LIMIT]
+    output = await _killed(conversation, pid, message)
     return -1, f"Health check exceeded timeout ({timeout:g}s)\n{output}".rstrip()
+
+
+async def _killed(conversation: Conversation, pid: int, message: dict[str, Any]) -> str:
+    """End a probe that `message` was the last word of; what it has said until then."""
+    kill(pid)
+    with anyio.move_on_after(_KILL_PATIENCE):
+        while message.get("event") not in ("exec_exited", "exec_failed"):
+            message, _ = await conversation.next()
+            if message.get("event") == "exec_started":  # the time was over before it began
+                kill(int(message["pid"]))
+    return str(message.get("output") or "")[:OUTPUT_LIMIT]
 
 
 def _code(message: dict[str, Any]) -> int:
