@@ -20,20 +20,22 @@ class DirectoryStep:
     layers: Layers
     below: str
     path: str
+    owner: tuple[int, int] | None
+    """Of what is made; None: root."""
     date: int | None
 
     def ingredients(self) -> Ingredients:
-        """The path and what is below."""
+        """The path, its owner and what is below."""
         parts = {"instruction": "WORKDIR", "below": self.below, "directory": self.path,
-                 "time": str(self.date)}
+                 "owner": str(self.owner), "time": str(self.date)}
         return Ingredients(parts=parts, files={})
 
     def fill(self, directory: str) -> None:
-        """Make the directory with its parents, owned by root."""
+        """Make the directory with its parents."""
         scratch = Scratch(path=self.store.scratch(), upper=directory)
         try:
             with mounted(self.layers, scratch) as root:
-                copier = Copier(root, Change())
+                copier = Copier(root, Change(owner=self.owner))
                 copier.directory(self.path)
                 copier.close()
         finally:

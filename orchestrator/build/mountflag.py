@@ -18,6 +18,8 @@ _ALIASES = {
     "src": "source", "dst": "target", "destination": "target", "ro": "readonly",
     "rw": "readwrite",
 }  # fmt: skip
+ALIAS = "begin a stage with `FROM $NAME AS stage` and name the stage"
+"""What to do where stages have to be known before variables are."""
 _SHARED = ("type", "target")
 _KEYS: dict[str, tuple[str, ...]] = {
     "bind": ("from", "source", "readonly", "readwrite"),
@@ -71,6 +73,8 @@ def read(text: str, *, place: Place) -> MountFlag:
             raise fault(place, f"--mount: `{part}` is not key=value")
         if any(key == other for other, _ in items):
             raise fault(place, f"--mount: {key} is there twice")
+        if key == "from" and "$" in value:
+            raise fault(place, "--mount: `from` takes no variables", hint=ALIAS)
         items.append((key, value if equals else "true"))
     kind = dict(items).get("type", "bind")
     if kind not in _KEYS and "$" not in kind:

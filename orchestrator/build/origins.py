@@ -82,15 +82,15 @@ class Origins:
             return stage
         if name in self._request.contexts:
             return None
-        return self.image(self.find_image(name, place))
+        return self.image(self.find_image(name, place, platform=self._request.platform))
 
-    def find_image(self, name: str, place: Place) -> Image:
-        """The image that a name means here."""
+    def find_image(self, name: str, place: Place, *, platform: str) -> Image:
+        """The image that a name means here; empty is a platform that runs here."""
         known = self._request.images.get(name)
         if known is not None:
             return known
         try:
-            return self._drivers.find_image(name)
+            return self._drivers.find_image(name, platform)
         except ImageError as exc:
             raise fault(place, exc.message, hint=exc.hint) from exc
 

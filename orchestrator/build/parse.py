@@ -299,9 +299,7 @@ def _copy(source: _Source) -> Instruction:
 
 def _no_variables(source: _Source, name: str, value: str) -> None:
     if "$" in value:
-        raise source.fault(
-            f"--{name} takes no variables",
-            hint="begin a stage with `FROM $NAME AS stage` and name the stage")
+        raise source.fault(f"--{name} takes no variables", hint=mountflag.ALIAS)
 
 
 def _add(source: _Source) -> Instruction:

@@ -106,8 +106,8 @@ class Drivers:
     """What a build works with."""
 
     store: ImageStore
-    find_image: Callable[[str], Image]
-    """ImageNotFoundError with what there is."""
+    find_image: Callable[[str, str], Image]
+    """By name and platform (empty: one that runs here).  ImageNotFoundError with what there is."""
     run: Runner
     sink: Sink
     gate: threading.Semaphore

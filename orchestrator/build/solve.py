@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import threading
 
-from orchestrator.build import cache, sharing, stages
+from orchestrator.build import cache, platforms, sharing, stages
+from orchestrator.build import instructions as kinds
 from orchestrator.build.fault import Place, fault
+from orchestrator.build.instructions import Dockerfile
 from orchestrator.build.origins import Finished, Origins
 from orchestrator.build.parse import parse
 from orchestrator.build.request import BuildRequest, CancelledError, Drivers
@@ -24,7 +26,6 @@ from orchestrator.events import Warned
 from orchestrator.image import config as configs
 from orchestrator.image import digest
 from orchestrator.image.config import ConfigFile, ImageConfig, Platform
-from orchestrator.image.manifest import host_platform
 from orchestrator.image.steps import StepRecords
 from orchestrator.image.store import Image
 
@@ -43,7 +44,7 @@ class _Build:
     def __init__(self, request: BuildRequest, drivers: Drivers) -> None:
         self._request, self._drivers = request, drivers
         self._records = StepRecords(drivers.store.root)
-        self._platform = platform_of(request.platform)
+        self._platform = platforms.of_build(request.platform)
         self._states: dict[int, State] = {}
         self._failures: list[BaseException] = []
         self._done: dict[int, threading.Event] = {}
@@ -54,10 +55,13 @@ class _Build:
 
     def run(self) -> Image:
         file = parse(self._request.dockerfile, file=self._request.file)
+        target = self._request.target or _last_name(file)
         self._stages = planned = stages.plan(
-            file, args=self._request.args, platform=automatic(self._platform, self._request.target),
+            file, args=self._request.args, platform=platforms.automatic(self._platform, target),
             target=self._request.target, triggers=self._triggers,
+            contexts=frozenset((*self._request.contexts, *self._request.images)),
         )  # fmt: skip
+        platforms.check(planned.needed, self._platform)
         self._check_network()
         self._done = {stage.index: threading.Event() for stage in planned.needed}
         threads = [threading.Thread(target=self._stage, args=(stage,), name=stage.title)
@@ -89,10 +93,11 @@ class _Build:
 
     # ---- stages ----
 
-    def _triggers(self, base: str, place: Place) -> tuple[str, ...]:
+    def _triggers(self, base: str, platform: str, place: Place) -> tuple[str, ...]:
         if base in self._request.contexts:
             return ()
-        return self._origins.find_image(base, place).config.on_build
+        wanted = platform or self._request.platform
+        return self._origins.find_image(base, place, platform=wanted).config.on_build
 
     def _stage(self, stage: Stage) -> None:
         """The life of a stage's thread."""
@@ -127,19 +132,20 @@ class _Build:
 
     def _beginning(self, stage: Stage) -> State:
         if stage.parent is not None:
-            self._check_platform(stage, str(self._platform))
-            return self._states[stage.parent].child()
+            state = self._states[stage.parent].child()
+            platforms.check_runs(stage, state.platform)
+            return state
         if stage.base == stages.SCRATCH:
-            self._check_platform(stage, str(self._platform))
-            return State(chain=stages.SCRATCH, config=ImageConfig(env=(("PATH", PATH),)))
+            return State(chain=stages.SCRATCH, config=ImageConfig(env=(("PATH", PATH),)),
+                         platform=platforms.of_stage(stage, self._platform))  # fmt: skip
         if stage.base in self._request.contexts:
             raise fault(stage.place, f"FROM {stage.base}: a directory cannot be built on",
                         hint="begin with `FROM scratch` and COPY --from it")
-        image = self._origins.find_image(stage.base, stage.place)
-        self._check_platform(stage, image.platform)
-        return self._of_image(image)
+        wanted = stage.platform or self._request.platform
+        image = self._origins.find_image(stage.base, stage.place, platform=wanted)
+        return self._of_image(image, platforms.of_base(stage, image.platform, wanted))
 
-    def _of_image(self, image: Image) -> State:
+    def _of_image(self, image: Image, platform: Platform) -> State:
         store = self._drivers.store
         layers = store.layers(image)
         file = configs.parse(store.read_blob(image.id))
@@ -147,19 +153,9 @@ class _Build:
                                [layer.diff_id for layer in layers])  # fmt: skip
         return State(
             chain=chain, layers=layers, config=replace(file.config, on_build=()),
-            history=list(file.whole_history()), created=file.created,
+            history=list(file.whole_history()), created=file.created, platform=platform,
             author=file.author, host_usr=image.host_usr,
         )  # fmt: skip
-
-    def _check_platform(self, stage: Stage, found: str) -> None:
-        wanted = platform_of(stage.platform) if stage.platform else self._platform
-        if not fits(found, wanted):
-            raise fault(stage.place, f"FROM {stage.base or stage.title}: it is for {found}, and "
-                        f"{wanted} is wanted")
-        if not can_run(wanted):
-            raise fault(stage.place, f"this machine cannot run programs for {wanted}",
-                        hint="install qemu-user-static (binfmt_misc), or build for "
-                        f"{host_platform()}")
 
     def _finished(self, name: str) -> Finished | None:
         assert self._stages is not None
@@ -181,7 +177,8 @@ class _Build:
         config = replace(state.config, labels=labels)
         date = self._request.date
         file = ConfigFile(
-            platform=self._platform, created=float(date) if date is not None else state.created,
+            platform=self._platform if self._request.platform else state.platform,
+            created=float(date) if date is not None else state.created,
             config=config, history=tuple(state.history), author=state.author,
             diff_ids=diff_ids,
         )  # fmt: skip
@@ -199,47 +196,10 @@ class _Build:
                 message=f"{file}: no ARG takes the build argument {', '.join(unused)}"))
 
 
-def platform_of(text: str) -> Platform:
-    """`linux/arm64/v8` as a value; empty is this machine's.  BuildError where it is none."""
-    if not text:
-        return host_platform()
-    system, *rest = text.split("/")
-    if not rest and system != "linux":
-        system, rest = "linux", [system]
-    names = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
-    if len(rest) not in (1, 2) or not all(rest) or system != "linux":
-        raise BuildError(f"`{text}` is no platform that images can be built for",
-                         hint="for example linux/amd64")
-    return Platform(architecture=names.get(rest[0], rest[0]), variant=rest[1] if rest[1:] else "")
-
-
-def fits(found: str, wanted: Platform) -> bool:
-    """Whether an image for `found` is one for the wanted platform; variants left out fit."""
-    other = platform_of(found)
-    if (other.os, other.architecture) != (wanted.os, wanted.architecture):
-        return False
-    return not other.variant or not wanted.variant or other.variant == wanted.variant
-
-
-def can_run(platform: Platform) -> bool:
-    """Whether the kernel runs programs of that platform, its own or through binfmt_misc."""
-    own = host_platform().architecture
-    if platform.architecture == own or (own, platform.architecture) == ("amd64", "386"):
-        return True
-    names = {"amd64": "x86_64", "arm64": "aarch64", "386": "i386"}
-    name = names.get(platform.architecture, platform.architecture)
-    return os.path.exists(f"/proc/sys/fs/binfmt_misc/qemu-{name}")
-
-
-def automatic(platform: Platform, target: str) -> dict[str, str]:
-    """The arguments that are there without being given."""
-    own = host_platform()
-    return {
-        "TARGETPLATFORM": str(platform), "TARGETOS": platform.os,
-        "TARGETARCH": platform.architecture, "TARGETVARIANT": platform.variant,
-        "BUILDPLATFORM": str(own), "BUILDOS": own.os, "BUILDARCH": own.architecture,
-        "BUILDVARIANT": own.variant, "TARGETSTAGE": target or "default",
-    }  # fmt: skip
+def _last_name(file: Dockerfile) -> str:
+    """What the stage is called that is built without a target."""
+    return next((made.name for made in reversed(file.instructions)
+                 if isinstance(made, kinds.From)), "")  # fmt: skip
 
 
 def _machine_mark() -> str:

@@ -109,7 +109,8 @@ class StageBuild:
             return
         self._steps.make(state, DirectoryStep(
             place=made.place, text=made.text, store=self._drivers.store, layers=layers,
-            below=state.chain, path=path, date=self._request.date))
+            below=state.chain, path=path, date=self._request.date,
+            owner=self._identified(state, state.config.user, made)))
 
     # ---- COPY and ADD ----
 
@@ -201,19 +202,21 @@ class StageBuild:
             raise fault(place, f"here-document: {exc}") from exc
 
     def _owner(self, state: State, made: kinds.Copying) -> tuple[int, int] | None:
-        text = self._expand(state, made.chown, made.place)
-        if not text:
+        return self._identified(state, self._expand(state, made.chown, made.place), made)
+
+    def _identified(self, state: State, user: str, made: Instruction) -> tuple[int, int] | None:
+        """(uid, gid) of a user of the image; None where none is named."""
+        if not user:
             return None
-        who, colon, _ = text.partition(":")
-        if who.isdigit() and not colon:
-            text = f"{who}:{who}"
+        if user.isdigit():
+            user = f"{user}:{user}"
         layers = self._steps.layers(state)
         files = [self._read(layers.lowers, path, host_usr=layers.host_usr)
                  for path in ("/etc/passwd", "/etc/group")]
         try:
-            found = identify(text, passwd=files[0], group=files[1], group_add=())
+            found = identify(user, passwd=files[0], group=files[1], group_add=())
         except OSError as exc:
-            raise fault(made.place, f"{made.keyword}: --chown={text}: {exc.strerror}: "
+            raise fault(made.place, f"{made.keyword}: user {user}: {exc.strerror}: "
                         f"{exc.filename}", hint="names are looked up in the image's /etc/passwd "
                         "and /etc/group") from exc
         return found.uid, found.gid

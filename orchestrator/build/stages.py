@@ -6,7 +6,7 @@ which the caller answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 from orchestrator.build import instructions as kinds
 from orchestrator.build import lines, words
@@ -53,22 +53,25 @@ class Stages:
     escape: str
 
 
-Triggers = Callable[[str, Place], tuple[str, ...]]
-"""The ONBUILD instructions of an image."""
+Triggers = Callable[[str, str, Place], tuple[str, ...]]
+"""The ONBUILD instructions of an image, for a platform."""
 
 
 def plan(
     file: Dockerfile, *, args: Mapping[str, str], platform: Mapping[str, str], target: str,
-    triggers: Triggers,
+    triggers: Triggers, contexts: Set[str] = frozenset(),
 ) -> Stages:  # fmt: skip
     """The stages that `target` (a name, a number, or empty for the last one) needs.
 
     `args` are build arguments that were given; `platform` the automatic ones, TARGETARCH and so on.
+    A named context takes the place of the stage that is called like it.
     """
     before, groups = _groups(file)
     known = _globals(before, args, platform, file.escape)
     found: list[Stage] = []
     for number, (start, inside) in enumerate(groups):
+        if start.name in contexts:
+            start = replace(start, name="")
         found.append(_stage(number, start, inside, found, known, file.escape))
     chosen = _target(found, target, file)
     return _needed(found, chosen, triggers, known, file.escape)
@@ -95,7 +98,7 @@ def _groups(file: Dockerfile) -> tuple[list[kinds.Arg], list[tuple[kinds.From, l
 def _globals(
     before: Iterable[kinds.Arg], args: Mapping[str, str], platform: Mapping[str, str], escape: str
 ) -> dict[str, str]:
-    known = dict(platform)
+    known = {name: args.get(name, value) for name, value in platform.items()}
     for made in before:
         for name, default in made.items:
             if name in args:
@@ -199,7 +202,7 @@ def _triggered(stage: Stage, found: list[Stage], triggers: Triggers, escape: str
     elif stage.base == SCRATCH:
         texts = ()
     else:
-        texts = triggers(stage.base, stage.place)
+        texts = triggers(stage.base, stage.platform, stage.place)
     if not texts:
         return stage
     inside = (*(_trigger(text, stage, escape) for text in texts), *stage.instructions)

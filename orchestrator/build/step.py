@@ -21,7 +21,7 @@ from orchestrator.build.view import Layers
 from orchestrator.dataclass import dataclass, field, replace
 from orchestrator.errors import ImageError, PcomposeError
 from orchestrator.image import locks
-from orchestrator.image.config import History, ImageConfig
+from orchestrator.image.config import History, ImageConfig, Platform
 from orchestrator.image.steps import Step, StepRecords
 from orchestrator.image.store import RECIPE, Layer
 
@@ -42,6 +42,7 @@ class State:
     created: float | None = None
     author: str = ""
     host_usr: bool = False
+    platform: Platform
     args: dict[str, str] = field(default_factory=dict)
     """ARG that have a value here."""
     has_own_command: bool = False
@@ -53,8 +54,9 @@ class State:
 
     def child(self) -> State:
         """The beginning of a stage that is built on this one."""
-        return replace(self, layers=list(self.layers), history=list(self.history), args={},
-                       config=replace(self.config, on_build=()), has_own_command=False)
+        return replace(self, layers=list(self.layers), history=list(self.history),
+                       args=dict(self.args), config=replace(self.config, on_build=()),
+                       has_own_command=False)
 
 
 class Making(Protocol):

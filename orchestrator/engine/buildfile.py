@@ -18,6 +18,7 @@ from orchestrator.build.request import BuildRequest
 from orchestrator.dataclass import dataclass, field
 from orchestrator.engine.places import spot
 from orchestrator.errors import BuildError, SpecError
+from orchestrator.image import platform
 
 if TYPE_CHECKING:
     from orchestrator.engine.caching import Exchange
@@ -218,10 +219,15 @@ def _labels(service: Service, build: Build, project: Project) -> dict[str, str]:
 
 
 def _platform(service: Service, build: Build, around: Surroundings) -> str:
-    if len(build.platforms) > 1:
+    chosen = service.platform or around.options.environ.get(platform.VARIABLE, "")
+    if chosen and build.platforms and chosen not in build.platforms:
+        raise _fault(service, around, "platforms", f"{chosen} is wanted, which is not among them",
+                     hint=f"add it, or unset {platform.VARIABLE}")
+    if len(build.platforms) > 1 and not chosen:
         raise _fault(service, around, "platforms", "one image is built for one platform at a time",
-                     hint="name one of them, or build on a machine of each")
-    return build.platforms[0] if build.platforms else ""
+                     hint="choose one of them with the service's `platform`, or build on a machine "
+                     "of each")
+    return chosen or next(iter(build.platforms), "")
 
 
 def _network(service: Service, build: Build, around: Surroundings) -> str:

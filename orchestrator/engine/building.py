@@ -282,12 +282,11 @@ class _Builds:
         from orchestrator.engine import buildfile
 
         assert service.build is not None
-        find = partial(self._bases.find, platform=request.platform,
-                       fresh=service.build.pull or self._options.pull)
+        find = partial(self._bases.find, fresh=service.build.pull or self._options.pull)
         sources, targets = self._exchanges[service.name]
         drivers = replace(drivers, find_image=find, used={},
                           fetch_cache=self._caches.fetcher(sources))
-        known = {name: find(reference)
+        known = {name: find(reference, request.platform)
                  for name, reference in buildfile.image_contexts(service.build).items()}
         built = buildfile.image_contexts(service.build, prefix=buildfile.SERVICE)
         for name, other in built.items():

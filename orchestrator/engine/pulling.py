@@ -15,11 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.dataclass import dataclass
-from orchestrator.engine import images, interruption, platforms
+from orchestrator.engine import images, interruption
 from orchestrator.engine.places import spot
 from orchestrator.errors import ImageError, ImageNotFoundError
 from orchestrator.events import Event, Progress, Sink, Warned
 from orchestrator.image import host
+from orchestrator.image import platform as platforms
 from orchestrator.image import reference as references
 from orchestrator.image.registry import crew
 from orchestrator.spec.select import select
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from orchestrator.spec.model import Service
 
 IMAGES_AT_ONCE = 8
-PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 _UNITS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _AGE = re.compile(r"([0-9]+)([wdhms])")
 
@@ -123,7 +123,7 @@ def pull_names(
     """Images by name, fresh, whatever any project says.  CancelledError once `whole`, the build of
     which this is a part, is over."""
     due = [_Due(reference=references.parse(name).tagged().familiar, where="", who="",
-                platform=platform or choice.environ.get(PLATFORM, "")) for name in names]
+                platform=platform or choice.environ.get(platforms.VARIABLE, "")) for name in names]
     with cancelled():
         _pull_all(choice, store, due, sink=sink, whole=whole)
 
@@ -172,7 +172,7 @@ def _reason_to_skip(store: ImageStore, service: Service, policy: str) -> str:
 
 
 def _platform(workspace: Workspace, service: Service) -> str:
-    return service.platform or workspace.choice.environ.get(PLATFORM, "")
+    return service.platform or workspace.choice.environ.get(platforms.VARIABLE, "")
 
 
 def _parsed(platform: str) -> Platform | None:

@@ -67,7 +67,7 @@ class Ground:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def find(self, name: str) -> Image:
+    def find(self, name: str, platform: str = "") -> Image:
         found = self.store.resolve(name)
         if found is None:
             raise ImageNotFoundError(f"no such image: {name}")

@@ -59,6 +59,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("RUN", "needs an argument"), ("RUN [1]", "strings only"), ("ENV a", "has no value"),
         ("ENV a=1 b", "not NAME=value"), ("FROM a b", "FROM image"), ("FROM a AS 1x", "name a st"),
         ("COPY a", "a source and a destination"), ("COPY --from=$x a b", "no variables"),
+        ("RUN --mount=from=$x,target=/t ls", "no variables"),
         ("SHELL bash", "JSON"), ("RUN <<EOF\nx\n", "not ended"), ("ONBUILD FROM x", "trigger"),
         ("ONBUILD RUN --x y", "unknown flag"), ("RUN --network=bridge x", "cannot be `bridge`"),
         ("HEALTHCHECK --interval=5 CMD x", "no duration"), ("VOLUME []", "path"),

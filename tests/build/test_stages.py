@@ -24,7 +24,7 @@ RUN --mount=from=other,target=/m true
 
 def planned(text: str, *, target: str = "", triggers: tuple[str, ...] = (), **args: str) -> Stages:
     return plan(parse(text, file="Dockerfile"), args=args, platform={"TARGETARCH": "amd64"},
-                target=target, triggers=lambda base, place: triggers)  # fmt: skip
+                target=target, triggers=lambda *_: triggers)  # fmt: skip
 
 
 def test_only_what_the_target_needs_is_built() -> None:

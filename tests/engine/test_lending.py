@@ -10,6 +10,8 @@ import pytest
 from orchestrator.engine import images, lending, platforms
 from orchestrator.engine.mounting import Lent, mounting
 from orchestrator.errors import SpecError
+from orchestrator.image import platform
+from orchestrator.image.config import Platform
 from orchestrator.plan.actions import CreateContainer
 from orchestrator.runtime.spec import Mount
 from orchestrator.spec.model import Service, VolumeMount, VolumesFrom
@@ -93,7 +95,7 @@ def test_an_image_is_mounted_with_its_layers_and_its_id_is_part_of_the_service()
 def test_an_image_for_another_platform_is_refused(
     said: str | None, has: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platforms, "host_platform", lambda: "linux/amd64")
+    monkeypatch.setattr(platform, "host_platform", Platform)
     made = service(platform=said)
     known: Any = {"web": SimpleNamespace(platform=has)}
     if not message:

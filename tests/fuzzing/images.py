@@ -113,7 +113,7 @@ def _dockerfile(data: bytes, directory: Path) -> None:
 
 def _planned(file: Dockerfile) -> None:
     planned = stages.plan(file, args={"BASE": "img"}, platform={"TARGETARCH": "amd64"},
-                          target="", triggers=lambda base, place: ("RUN a", "COPY x y"))
+                          target="", triggers=lambda *_: ("RUN a", "COPY x y"))
     for stage in planned.needed:
         made = ImageConfig(env=(("A", "1"),))
         for step in stage.instructions:
