@@ -58,6 +58,8 @@ class Arg(Instruction):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs(Instruction):
     items: tuple[tuple[str, str], ...]
+    is_old_form: bool = False
+    """`ENV NAME the whole rest`."""
 
 
 class Env(Pairs):
@@ -178,3 +180,5 @@ class Dockerfile:
     directives: dict[str, str]
     escape: str
     instructions: tuple[Instruction, ...]
+    empty_continuations: tuple[Place, ...] = ()
+    """Empty lines within instructions."""

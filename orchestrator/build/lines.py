@@ -65,6 +65,8 @@ class Lines:
     directives: dict[str, str]
     escape: str
     lines: tuple[Line, ...]
+    empty_continuations: tuple[Place, ...] = ()
+    """Empty lines within instructions, which are read as if they were not there."""
 
 
 def read(text: str, *, file: str) -> Lines:
@@ -91,6 +93,7 @@ class _Reader:
         self._next = 0
         self._directives: dict[str, str] = {}
         self._escape = "\\"
+        self._empty: list[Place] = []
 
     def read(self) -> Lines:
         self._read_directives()
@@ -99,7 +102,8 @@ class _Reader:
             line = self._logical()
             if line is not None:
                 found.append(self._with_heredocs(line))
-        return Lines(directives=self._directives, escape=self._escape, lines=tuple(found))
+        return Lines(directives=self._directives, escape=self._escape, lines=tuple(found),
+                     empty_continuations=tuple(self._empty))
 
     # ---- directives ----
 
@@ -137,6 +141,8 @@ class _Reader:
             if not stripped or stripped.startswith("#"):
                 if not parts:
                     return None
+                if not stripped:
+                    self._empty.append(Place(file=self._file, line=self._next, column=1))
                 continue  # comments and empty lines do not end an instruction
             text = raw.rstrip("\r") if parts else raw.lstrip(_WHITE).rstrip("\r")
             column = len(raw) - len(raw.lstrip(_WHITE)) + 1 if not parts else 1

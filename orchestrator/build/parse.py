@@ -42,7 +42,7 @@ def parse(text: str, *, file: str) -> Dockerfile:
     if problems:
         raise BuildError(problems[0][1], problems=tuple(problems))
     return Dockerfile(file=file, directives=found.directives, escape=found.escape,
-                      instructions=tuple(made))
+                      instructions=tuple(made), empty_continuations=found.empty_continuations)
 
 
 class _Common(TypedDict):
@@ -211,13 +211,18 @@ def _arg(source: _Source) -> Instruction:
     return kinds.Arg(**source.common, items=tuple(items))
 
 
-def _pairs(source: _Source) -> tuple[tuple[str, str], ...]:
+class _Pairs(TypedDict):
+    items: tuple[tuple[str, str], ...]
+    is_old_form: bool
+
+
+def _pairs(source: _Source) -> _Pairs:
     """`a=1 b="x y"`, or the old form `a the whole rest`."""
     found = source.words()
     if "=" not in found[0].text:
         if len(found) < 2:
             raise source.fault(f"`{found[0].text}` has no value", hint="NAME=value")
-        return ((found[0].text, source.rest[found[1].offset:]),)
+        return {"items": ((found[0].text, source.rest[found[1].offset:]),), "is_old_form": True}
     items = []
     for word in found:
         name, equals, value = word.text.partition("=")
@@ -225,15 +230,15 @@ def _pairs(source: _Source) -> tuple[tuple[str, str], ...]:
             raise source.fault(f"`{word.text}` is not NAME=value", at=word.offset,
                                hint="put quotes around a value with white space")
         items.append((name, value))
-    return tuple(items)
+    return {"items": tuple(items), "is_old_form": False}
 
 
 def _env(source: _Source) -> Instruction:
-    return kinds.Env(**source.common, items=_pairs(source))
+    return kinds.Env(**source.common, **_pairs(source))
 
 
 def _label(source: _Source) -> Instruction:
-    return kinds.Label(**source.common, items=_pairs(source))
+    return kinds.Label(**source.common, **_pairs(source))
 
 
 def _command(source: _Source) -> Command:
@@ -258,6 +263,10 @@ def _run(source: _Source) -> Instruction:
     made = _command(source)
     if not made.words:
         raise source.fault("there is nothing to run")
+    for flag in source.flags:
+        if flag.name == "device":
+            raise fault(flag.place, "RUN: --device: no device of the machine is given to builds",
+                        hint="use it when the container runs: `devices:` of the service")
     mounts = tuple(
         mountflag.read(str(flag.value or ""), place=flag.place)
         for flag in source.flags if flag.name == "mount"

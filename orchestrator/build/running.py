@@ -133,7 +133,7 @@ class Running:
         elif mount.type == "secret":
             self._secret(mount)
         elif mount.type == "ssh":
-            self._agent(number, mount)
+            self._agent(number, mount, stack)
         elif mount.type == "cache":
             path = stack.enter_context(self._cache(number, mount))
             self._mounts.append(runtime.Mount(type="bind", source=path, target=mount.target,
@@ -191,14 +191,19 @@ class Running:
             self._files.append(runtime.File(source=path, target=mount.target, mode=mount.mode,
                                       uid=mount.uid, gid=mount.gid, origin=str(mount.place)))
 
-    def _agent(self, number: int, mount: Mount) -> None:
-        socket = self._step.request.ssh.get(mount.id)
-        if socket is None:
+    def _agent(self, number: int, mount: Mount, stack: ExitStack) -> None:
+        agent = self._step.request.ssh.get(mount.id)
+        if agent is None:
             if mount.required:
                 raise fault(mount.place, f"--mount: the build was given no ssh agent `{mount.id}`",
                             hint="give it with `ssh:` of the service's `build`, or --ssh")
             return
+        from orchestrator.build.agent import AgentSocket
+
         target = mount.target or f"/run/buildkit/ssh_agent.{number}"
+        socket = f"{self._scratch}/agent-{number}"
+        stack.callback(AgentSocket(socket, agent, mode=mount.mode, uid=mount.uid,
+                                   gid=mount.gid).close)  # fmt: skip
         self._mounts.append(runtime.Mount(type="bind", source=socket, target=target,
                                     origin=str(mount.place)))
         self._environment.setdefault("SSH_AUTH_SOCK", target)

@@ -16,6 +16,7 @@ from orchestrator.build.instructions import Dockerfile
 from orchestrator.build.origins import Finished, Origins
 from orchestrator.build.parse import parse
 from orchestrator.build.request import BuildRequest, CancelledError, Drivers
+from orchestrator.build.runstep import PROXIES
 from orchestrator.build.stage import StageBuild
 from orchestrator.build.stages import Stage, Stages
 from orchestrator.build.step import State
@@ -30,6 +31,8 @@ from orchestrator.image.steps import StepRecords
 from orchestrator.image.store import Image
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NEED_NO_ARG = PROXIES | {"SOURCE_DATE_EPOCH", "BUILDKIT_INLINE_CACHE", "BUILDKIT_DOCKERFILE_CHECK"}
+"""Build arguments that are for the builder itself."""
 _PROGRAMS = ("/usr/bin", "/usr/lib", "/usr/sbin", "/var/lib/dpkg/status", "/var/lib/rpm")
 """What is younger after the machine's own /usr has changed."""
 
@@ -189,7 +192,7 @@ class _Build:
         return self._drivers.store.add_image(data, state.layers, host_usr=state.host_usr)
 
     def _warn_of_unused(self, planned: Stages, file: str) -> None:
-        used = self._used_args | set(planned.globals) | {"SOURCE_DATE_EPOCH"}
+        used = self._used_args | set(planned.globals) | NEED_NO_ARG
         unused = sorted(set(self._request.own_args) - used)
         if unused:
             self._drivers.sink(Warned(

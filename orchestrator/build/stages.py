@@ -66,8 +66,8 @@ def plan(
     `args` are build arguments that were given; `platform` the automatic ones, TARGETARCH and so on.
     A named context takes the place of the stage that is called like it.
     """
-    before, groups = _groups(file)
-    known = _globals(before, args, platform, file.escape)
+    before, groups = grouped(file)
+    known = global_arguments(before, args, platform, file.escape)
     found: list[Stage] = []
     for number, (start, inside) in enumerate(groups):
         if start.name in contexts:
@@ -77,7 +77,10 @@ def plan(
     return _needed(found, chosen, triggers, known, file.escape)
 
 
-def _groups(file: Dockerfile) -> tuple[list[kinds.Arg], list[tuple[kinds.From, list[Instruction]]]]:
+def grouped(
+    file: Dockerfile,
+) -> tuple[list[kinds.Arg], list[tuple[kinds.From, list[Instruction]]]]:
+    """(ARG before the first FROM, each FROM with what is in its stage)."""
     before: list[kinds.Arg] = []
     groups: list[tuple[kinds.From, list[Instruction]]] = []
     for made in file.instructions:
@@ -95,9 +98,10 @@ def _groups(file: Dockerfile) -> tuple[list[kinds.Arg], list[tuple[kinds.From, l
     return before, groups
 
 
-def _globals(
+def global_arguments(
     before: Iterable[kinds.Arg], args: Mapping[str, str], platform: Mapping[str, str], escape: str
 ) -> dict[str, str]:
+    """What FROM may use: the automatic arguments and those before it, with what was given."""
     known = {name: args.get(name, value) for name, value in platform.items()}
     for made in before:
         for name, default in made.items:

@@ -7,7 +7,7 @@ the operators `- + ? :- :+ :? # ## % %% / //`.  Pure; faults are ValueError with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from orchestrator.build import globs
 from orchestrator.dataclass import dataclass
@@ -65,6 +65,25 @@ def expand_document(text: str, variables: Mapping[str, str], *, escape: str = "\
     return _Reader(text, Reading(variables=variables, escape=escape, has_quotes=False)).whole()
 
 
+def unset(
+    text: str, known: Set[str], *, escape: str = "\\", has_quotes: bool = True
+) -> list[str]:
+    """Names of variables that the text asks for, that are not known, and that no operator gives
+    a value instead; none in a text that cannot be read."""
+    found: list[str] = []
+    reading = Reading(variables=dict.fromkeys(known, "x"), escape=escape, has_quotes=has_quotes,
+                      on_unset=found.append)  # fmt: skip
+    try:
+        _Reader(text, reading).whole()
+    except ValueError:
+        return []
+    return [name for name in dict.fromkeys(found) if name[0] in _NAME_START]
+
+
+def _nobody(name: str) -> None:
+    """Who is told of variables without a value."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """How a text is read: what variables are worth and what is left as it stands."""
@@ -77,6 +96,8 @@ class Reading:
     """`$NAME` of a variable without a value stays `$NAME`."""
     has_quotes: bool = True
     """False in a here-document, where only `$` and the escape mean something."""
+    on_unset: Callable[[str], None] = _nobody
+    """Told the name of each variable that has no value and no operator for that case."""
 
 
 def expand(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
@@ -240,6 +261,7 @@ class _Reader:
     def _value(self, name: str, written: str) -> str:
         value = self._reading.variables.get(name)
         if value is None:
+            self._reading.on_unset(name)
             return written if self._reading.keep_unset else ""
         return value
 
@@ -280,7 +302,7 @@ class _Reader:
         replacement = self._operand() if operator[0] == "/" else ""
         if self._reading.keep_unset:
             return self._text[start : self._at]
-        value = self._reading.variables.get(name, "")
+        value = self._value(name, "")
         return _PATTERNED[operator](value, pattern, replacement)
 
     def _pattern(self, stop: str) -> str:

@@ -84,7 +84,7 @@ def request(service: Service, around: Surroundings) -> BuildRequest:
         secrets={(g.target or g.source): around.secrets[g.source] for g in build.secrets
                  if g.source in around.secrets},
         ssh=_agents(service, build, around), date=_date(build, options), explain=options.explain,
-        inline_cache=any(e.kind == "inline" for e in exchanges(service, around, to=True)),
+        inline_cache=_inline_cache(service, build, around),
     )  # fmt: skip
 
 
@@ -211,6 +211,13 @@ def exchanges(service: Service, around: Surroundings, *, to: bool) -> list[Excha
     except ValueError as exc:
         key = "cache_to" if to else "cache_from"
         raise _fault(service, around, key, str(exc)) from exc
+
+
+def _inline_cache(service: Service, build: Build, around: Surroundings) -> bool:
+    """As `cache_to` says, or the build argument that BuildKit knows."""
+    said = {**build.args, **around.options.args}.get("BUILDKIT_INLINE_CACHE", "").lower()
+    return said in ("1", "true") or any(
+        e.kind == "inline" for e in exchanges(service, around, to=True))
 
 
 def _labels(service: Service, build: Build, project: Project) -> dict[str, str]:

@@ -199,9 +199,10 @@ class _Builds:
     ) -> dict[str, BuildRequest]:
         """What each build is asked for; everything that is wrong with files is found here, before
         anything is built."""
-        from orchestrator.build import parse
-        from orchestrator.engine import buildfile
+        from orchestrator.engine import buildchecks, buildfile
 
+        checker = buildchecks.Checker(self._store, is_strict=self._options.check_only,
+                                      sink=self._sink)  # fmt: skip
         around = buildfile.Surroundings(
             project=self._project, options=self._options, secrets=self._secrets,
             cwd=self._workspace.load_options.cwd, fetch=fetch,
@@ -214,7 +215,7 @@ class _Builds:
                 made = found[name] = buildfile.request(service, around)
                 self._exchanges[name] = (buildfile.exchanges(service, around, to=False),
                                          buildfile.exchanges(service, around, to=True))
-                parse.parse(made.dockerfile, file=made.file)
+                problems += checker.problems(made)
             except SpecError as error:
                 problems += error.problems
         if problems:

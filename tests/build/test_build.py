@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,33 +17,12 @@ import pytest
 from orchestrator.build import fetch
 from orchestrator.engine.buildrun import BuildRunner
 from orchestrator.errors import BuildError
+from orchestrator.image import host
 from orchestrator.image.config import parse
-from orchestrator.image.manifest import host_platform
 from orchestrator.image.store import Image, ImageStore
 from tests.build.ground import Ground
 
 pytestmark = pytest.mark.kernel
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[BuildRunner]:
-    with BuildRunner() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, runner: BuildRunner) -> Ground:
-    """One store with the base image; each test has a context of its own."""
-    ground = Ground(tmp_path_factory.mktemp("build"), runner)
-    ground.add_base()
-    return ground
-
-
-@pytest.fixture
-def ground(shared: Ground, tmp_path: Path) -> Ground:
-    shared.context = tmp_path / "context"
-    shared.context.mkdir()
-    return shared
 
 
 def names(store: ImageStore, image: Image, number: int = -1) -> list[str]:
@@ -269,6 +248,41 @@ RUN --mount=target=/ctx,rw touch /ctx/new && ls /ctx/src
     assert image.layers == ground.find("base").layers
 
 
+ASK = """\
+import os, socket
+path = os.environ["SSH_AUTH_SOCK"]
+info = os.stat(path)
+with socket.socket(socket.AF_UNIX) as agent:
+    agent.connect(path)
+    agent.sendall(b"keys?")
+    agent.shutdown(socket.SHUT_WR)
+    print(info.st_uid, info.st_gid, oct(info.st_mode & 0o777), agent.makefile("rb").read())
+"""
+
+
+def test_an_agent_answers_whoever_its_socket_belongs_to(ground: Ground, tmp_path: Path) -> None:
+    ground.store.tag(host.host_image(ground.store).id, "machine")
+    ground.write({"ask.py": ASK})
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
+        listener.listen()
+        answering = threading.Thread(target=_answer, args=(listener,), daemon=True)
+        answering.start()
+        ground.build("FROM machine\nUSER 1000\nRUN --mount=type=ssh,uid=1000,gid=5,mode=640 "
+                     "--mount=target=/ctx python3 /ctx/ask.py\n",
+                     ssh={"default": str(tmp_path / "agent")})  # fmt: skip
+        answering.join()
+    assert ground.output() == "1000 5 0o640 b'KEYS?'"
+    with pytest.raises(BuildError, match=r"Dockerfile:2:5: --mount: .*no ssh agent `other`"):
+        ground.build("FROM base\nRUN --mount=type=ssh,id=other,required true\n")
+
+
+def _answer(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection, connection.makefile("rb") as asked:
+        connection.sendall(asked.read().upper())
+
+
 def test_a_cache_mount_is_kept_between_builds(ground: Ground) -> None:
     text = "FROM base\nRUN --mount=type=cache,target=/c,id=kept ls /c; touch /c/{}\n"
     ground.build(text.format("one"))
@@ -355,8 +369,6 @@ HEALTHCHECK --retries=2 CMD check
 
 
 def test_an_image_of_the_machine_itself_can_be_built_on(ground: Ground) -> None:
-    from orchestrator.image import host
-
     ground.store.tag(host.host_image(ground.store).id, "machine")
     ground.write({"tool": "#!/bin/sh\necho mine\n"})
     image = ground.build("""\
@@ -369,68 +381,6 @@ RUN rm /usr/local/made; ls /usr/local/bin/mine /usr/local
     assert "made" not in ground.output()
     assert image.host_usr
     assert "usr/local/bin/mine" in ground.files(image, 2)
-
-
-CROSS = """\
-FROM --platform=$BUILDPLATFORM base AS build
-ARG TARGETARCH
-RUN echo for $TARGETARCH > /out
-FROM scratch AS last
-ARG TARGETPLATFORM TARGETSTAGE
-LABEL on=$TARGETPLATFORM of=$TARGETSTAGE
-COPY --from=build /out /
-"""
-
-
-def test_a_build_for_another_platform_compiles_on_this_one(ground: Ground) -> None:
-    image = ground.build(CROSS, platform="linux/s390x")
-    assert ground.read(image, "/out") == "for s390x\n"
-    assert (image.platform, image.config.labels) == ("linux/s390x",
-                                                     {"on": "linux/s390x", "of": "last"})
-    own = ground.build(CROSS.replace("scratch", "--platform=arm64 scratch"))
-    assert (own.platform, own.config.labels["on"]) == ("linux/arm64", str(host_platform()))
-    assert ground.build(CROSS, args={"TARGETARCH": "own"}).platform == str(host_platform())
-    assert "for own" in ground.read(ground.build(CROSS, args={"TARGETARCH": "own"}), "/out")
-
-
-def test_what_this_machine_cannot_run_is_refused_before_anything_is_built(ground: Ground) -> None:
-    with pytest.raises(BuildError, match="is wanted"):
-        ground.build("FROM --platform=linux/riscv64 base\n")
-    with pytest.raises(BuildError, match=r"Dockerfile:10:1: RUN: this machine cannot run programs "
-                       "for linux/s390x") as caught:  # fmt: skip
-        ground.build(f"{CROSS}FROM last\nCOPY a /\nRUN x\n", platform="linux/s390x")
-    assert "--platform=$BUILDPLATFORM" in str(caught.value.hint)
-    assert ground.statuses() == []
-    with pytest.raises(BuildError, match=r"Dockerfile:1:1: FROM: `linux/` is no platform"):
-        ground.build("FROM --platform=linux/ base\n")
-    with pytest.raises(BuildError, match="no such image: nothing"):
-        ground.build("FROM nothing\n")
-
-
-def test_a_stage_has_the_arguments_of_the_stage_it_begins_with(ground: Ground) -> None:
-    ground.build("FROM base AS a\nARG V=1 W\nFROM a\nRUN echo $V $W\n", args={"W": "2"})
-    assert ground.output() == "1 2"
-
-
-def test_a_working_directory_belongs_to_the_user(ground: Ground) -> None:
-    ground.build("FROM base\nUSER bob\nWORKDIR /home/bob/app\nUSER 7\nWORKDIR /seven\n"
-                 "RUN stat -c '%n %u:%g' /home/bob /home/bob/app /seven /home\n")
-    assert ground.output().splitlines() == [
-        "/home/bob 1000:1001", "/home/bob/app 1000:1001", "/seven 7:7", "/home 1000:1001"]
-    with pytest.raises(BuildError, match=r"Dockerfile:3:1: WORKDIR: user eve"):
-        ground.build("FROM base\nUSER eve\nWORKDIR /x\n")
-
-
-def test_a_named_context_takes_the_place_of_a_stage(ground: Ground, tmp_path: Path) -> None:
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own/f").write_text("of the context")
-    text = "FROM base AS files\nRUN echo of the stage > /f\nFROM base\nCOPY --from=files /f /f\n"
-    image = ground.build(text, contexts={"files": str(tmp_path / "own")})
-    assert ground.read(image, "/f") == "of the context"
-    assert [text for text, _ in ground.statuses()] == ["COPY --from=files /f /f"]
-    image = ground.build("FROM base AS b\nRUN false\nFROM b\nRUN true\n",
-                         images={"b": ground.find("base")})
-    assert len(ground.statuses()) == 1
 
 
 KILLED = """

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.build import checks, mountflag
 from orchestrator.build import instructions as kinds
-from orchestrator.build import mountflag
 from orchestrator.build.instructions import Instruction
 from orchestrator.build.parse import parse
 from orchestrator.errors import BuildError
+from orchestrator.image.config import ImageConfig
 
 
 def only(text: str) -> Instruction:
@@ -60,6 +61,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("ENV a=1 b", "not NAME=value"), ("FROM a b", "FROM image"), ("FROM a AS 1x", "name a st"),
         ("COPY a", "a source and a destination"), ("COPY --from=$x a b", "no variables"),
         ("RUN --mount=from=$x,target=/t ls", "no variables"),
+        ("RUN --device=vendor.com/gpu=all ls", "no device"),
         ("SHELL bash", "JSON"), ("RUN <<EOF\nx\n", "not ended"), ("ONBUILD FROM x", "trigger"),
         ("ONBUILD RUN --x y", "unknown flag"), ("RUN --network=bridge x", "cannot be `bridge`"),
         ("HEALTHCHECK --interval=5 CMD x", "no duration"), ("VOLUME []", "path"),
@@ -169,7 +171,10 @@ def test_any_file_is_read_or_refused_with_a_place(parts: list[str]) -> None:
     text = "".join(parts)
     places: list[str] = []
     try:
-        places += [str(made.place) for made in parse(text, file="Dockerfile").instructions]
+        file = parse(text, file="Dockerfile")
+        places += [str(made.place) for made in file.instructions]
+        around = checks.Around(args={}, automatic={}, image=lambda name: ImageConfig())
+        places += [str(one.place) for one in checks.check(file, around)]
     except BuildError as error:
         places += [where for where, _, _ in error.problems]
     lines = [int(place.removeprefix("Dockerfile:").split(":")[0]) for place in places]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator.build import ignore, metadata, parse, stages
+from orchestrator.build import checks, ignore, metadata, parse, stages
 from orchestrator.build.instructions import Dockerfile
 from orchestrator.build.metadata import Scope
 from orchestrator.errors import BuildError, ImageError
@@ -108,7 +108,9 @@ class Case(NamedTuple):
 def _dockerfile(data: bytes, directory: Path) -> None:
     text = data.decode("utf-8", "surrogateescape")
     with accepted(places="Dockerfile"):
-        _planned(parse.parse(text, file="Dockerfile"))
+        file = parse.parse(text, file="Dockerfile")
+        checks.check(file, checks.Around(args={}, automatic={}, image=lambda name: ImageConfig()))
+        _planned(file)
 
 
 def _planned(file: Dockerfile) -> None:

@@ -23,7 +23,7 @@ COMMAND = Command(
         many("build-arg", "", "Build argument; NAME alone takes the value of the environment",
              metavar="NAME=VALUE"),
         option("builder", "", hidden=True),
-        switch("check", "", "Read the Dockerfiles and tell what is wrong; build nothing"),
+        switch("check", "", "Tell what the Dockerfiles have that is wrong or risky; build nothing"),
         switch("compress", "", hidden=True),
         switch("explain", "", "Say for each step why it was not in the cache"),
         switch("force-rm", "", hidden=True),
