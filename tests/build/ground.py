@@ -20,7 +20,8 @@ from orchestrator.image.config import ImageConfig
 from orchestrator.image.store import Image, ImageStore
 from tests.e2e.rootfs import add_program
 
-PROGRAMS = ("sh", "cat", "ls", "mkdir", "touch", "rm", "id", "stat", "chmod", "ln", "sleep", "env")
+PROGRAMS = ("sh", "cat", "ls", "mkdir", "touch", "rm", "id", "stat", "chmod", "ln", "sleep", "env",
+            "grep")
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001::/home/bob:/bin/sh\n"
 GROUP = b"root:x:0:\nbob:x:1001:\nwheel:x:10:\n"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from orchestrator.image import archive, saving
 from orchestrator.image.store import ImageStore
 from tests.image.archives import docker_archive, layer
+from tests.image.podman import Podman
 
 pytestmark = pytest.mark.kernel
 needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")
@@ -89,13 +89,10 @@ def test_what_skopeo_makes_of_it_comes_back_as_the_same_image(
 @needs_podman
 def test_podman_takes_it_and_gives_it_back(images: ImageStore, tmp_path: Path) -> None:
     path = saved(images, tmp_path / "ours.tar")
-    with tempfile.TemporaryDirectory(prefix="p") as short:  # it refuses long paths
-        podman = ["podman", "--root", f"{short}/s", "--runroot", f"{short}/r", "--tmpdir",
-                  f"{short}/t", "--storage-driver", "vfs"]  # fmt: skip
-        run(*podman, "load", "-i", path)
-        shown = run(*podman, "image", "inspect", "-f", "{{.Id}}", "app:1").strip()
-        assert shown == known(images)[7:]
-        run(*podman, "save", "--format", "oci-archive", "-o", f"{tmp_path}/back.tar", "app:1")
+    with Podman() as podman:
+        podman("load", "-i", path)
+        assert podman.id_of("app:1") == known(images)
+        podman("save", "--format", "oci-archive", "-o", f"{tmp_path}/back.tar", "app:1")
     other = ImageStore(str(tmp_path / "other"))
     archive.load(other, f"{tmp_path}/back.tar")
     assert [image.id for image in other.images()] == [known(images)]
