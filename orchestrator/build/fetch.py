@@ -165,15 +165,17 @@ class Fetched:
         address, revision, inside = self._parts()
         work = f"{self._directory}/repository"
         self._git("init", "--quiet", work)
-        self._git("-C", work, "fetch", "--quiet", "--depth=1", address, revision or "HEAD")
+        self._git("-C", work, "remote", "add", "origin", address)
+        self._git("-C", work, "fetch", "--quiet", "--depth=1", "origin", revision or "HEAD")
         self._git("-C", work, "checkout", "--quiet", "FETCH_HEAD")
+        if os.path.lexists(f"{work}/.gitmodules"):
+            self._git("-C", work, "submodule", "--quiet", "update", "--init", "--recursive",
+                      "--depth=1")
         commit = self._git("-C", work, "rev-parse", "HEAD").strip()
         if self.checksum and not commit.startswith(self.checksum):
             raise self._fault(f"{self.url} is at {commit}, not {self.checksum}")
         if not self.keep_git_dir:
-            import shutil
-
-            shutil.rmtree(f"{work}/.git")
+            _forget_git(work)
         chosen = os.path.realpath(f"{work}/{inside}")
         if not os.path.isdir(chosen) or not f"{chosen}/".startswith(os.path.realpath(work) + "/"):
             raise self._fault(f"{address} has no directory `{inside}`")
@@ -195,6 +197,16 @@ class Fetched:
             raise self._fault(f"git {words[0]} of {self.url} failed: "
                         + (said[-1] if said else f"exit code {done.returncode}"))
         return done.stdout
+
+
+def _forget_git(work: str) -> None:
+    """Remove the repository, and what in submodules points to it."""
+    import shutil
+
+    shutil.rmtree(f"{work}/.git")
+    for directory, _, files in os.walk(work):
+        if ".git" in files:
+            os.unlink(f"{directory}/.git")
 
 
 def _time(text: str) -> float:

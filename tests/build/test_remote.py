@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,12 +105,13 @@ def repository(tmp_path: Path) -> Iterator[str]:
     """The address of a repository with two branches."""
     if shutil.which("git") is None:
         pytest.skip("needs git")
-    work = tmp_path / "repositories" / "app"
-    work.mkdir(parents=True)
+    work, other = tmp_path / "repositories" / "app", tmp_path / "repositories" / "other"
+    for directory in (work, other):
+        directory.mkdir(parents=True)
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     for name in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{name}_NAME": "a", f"GIT_{name}_EMAIL": "a@b"}
-    git = partial(subprocess.run, cwd=work, check=True, capture_output=True, env=environment)
+    git = partial(subprocess.run, check=True, capture_output=True, env=environment, cwd=work)
     git(["git", "init", "-q", "-b", "main"])
     for branch, text in (("main", "of main"), ("other", "of other")):
         if branch != "main":
@@ -118,6 +120,13 @@ def repository(tmp_path: Path) -> Iterator[str]:
         (work / "web" / "Dockerfile").write_text(f"# {text}\nFROM scratch\n")
         git(["git", "add", "."])
         git(["git", "commit", "-q", "-m", branch])
+    git(["git", "init", "-q", "-b", "main"], cwd=other)
+    (other / "of-other").write_text("content")
+    git(["git", "add", "."], cwd=other)
+    git(["git", "commit", "-q", "-m", "one"], cwd=other)
+    git(["git", "checkout", "-q", "-b", "with-module", "main"])
+    git(["git", "-c", "protocol.file.allow=always", "submodule", "add", "-q", "../other", "mod"])
+    git(["git", "commit", "-q", "-m", "module"])
     git(["git", "checkout", "-q", "main"])
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -153,6 +162,38 @@ def test_a_repository_is_a_context(
     found = Path(remotes.directory(repository + fragment))
     assert text in (found / file).read_text()
     assert not (found / ".git").exists()
+
+
+def added(remotes: Remotes, url: str, **said: Any) -> Fetched:
+    return Fetched(place=Place(file="D", line=2, column=1), url=url, store=remotes.store, **said)
+
+
+def test_modules_of_a_repository_come_with_it(remotes: Remotes, repository: str) -> None:
+    found = Path(remotes.directory(f"{repository}#with-module"))
+    assert (found / "mod/of-other").read_text() == "content"
+    assert not list(found.rglob(".git"))
+
+
+def test_add_keeps_the_repository_where_it_is_told_to(remotes: Remotes, repository: str) -> None:
+    for is_kept in (False, True):
+        fetched = added(remotes, repository, keep_git_dir=is_kept)
+        found = Path(fetched.directory())
+        assert (found / ".git").is_dir() is is_kept
+        assert (found / "web/Dockerfile").is_file()
+        fetched.close()
+
+
+def test_a_repository_is_known_by_its_commit(remotes: Remotes, repository: str) -> None:
+    [commit] = added(remotes, repository).described().values()
+    [other] = added(remotes, f"{repository}#other").described().values()
+    assert commit != other
+    right = added(remotes, repository, checksum=commit.split()[0][:12])
+    assert Path(right.directory(), "web").is_dir()
+    right.close()
+    wrong = added(remotes, repository, checksum=other.split()[0])
+    with pytest.raises(BuildError, match=f"D:2:1: ADD: .* is at {commit.split()[0]}, not"):
+        wrong.directory()
+    wrong.close()
 
 
 @pytest.mark.parametrize("fragment", ["#nothing", "#main:../..", "#main:none", "#--upload-pack=x"])
