@@ -1,7 +1,8 @@
 """Copying out of a tree into the file system of a stage, as COPY and ADD do.
 
-Owns the rules of what becomes of a target: directories are merged, files are replaced, a link of
-the image is followed to the target but never written through.  All paths are resolved inside the
+Owns the rules of what becomes of a target: a directory's content is copied and not itself,
+directories below are merged and look like what is copied, files are replaced, a link of the image
+is followed to the target but never written through.  All paths are resolved inside the
 stage's root.  Knows no cache and no Dockerfile.
 """
 
@@ -79,6 +80,7 @@ class Copier:
             return chase.open_inside(self._root, path, _DIRECTORY)
         except FileNotFoundError:
             fd = chase.make_directories(self._root, path)
+            os.chmod(f"/proc/self/fd/{fd}", 0o755)  # whatever the umask is
             if self._change.owner:
                 os.chown(f"/proc/self/fd/{fd}", *self._change.owner)
             return fd
@@ -92,7 +94,7 @@ class Copier:
         for entry in entries:
             if not entry.name:
                 if stat.S_ISDIR(entry.info.st_mode):
-                    base = self._top(tree, entry, target)
+                    base = self.directory(target)  # what is copied is in it, not itself
                 else:
                     self._single(tree, entry, target)
                 continue
@@ -100,13 +102,15 @@ class Copier:
                 base = self.directory(target)
             self._one(tree, entry, f"{base}/{entry.name}", f"{target}/{entry.name}")
 
-    def _top(self, tree: Tree, entry: Entry, target: str) -> str:
-        """A directory that comes into being looks like the one that is copied."""
-        is_new = not self.is_directory(target)
-        base = self.directory(target)
-        if is_new:
-            self._describe(tree, entry, base, is_top=True)
-        return base
+    def unpacked(self, tree: Tree, entries: Iterable[Entry], target: str) -> None:
+        """Copy what was in an archive: it keeps its owners and modes, and only a target that is
+        made for it is as the change says."""
+        self._held.append(self._made_directory(target))
+        change, self._change = self._change, Change()
+        try:
+            self.tree(tree, (entry for entry in entries if entry.name), target)
+        finally:
+            self._change = change
 
     def _single(self, tree: Tree, entry: Entry, target: str) -> None:
         above, name = posixpath.split(target.rstrip("/"))
@@ -157,8 +161,7 @@ class Copier:
                 raise NotADirectoryError(
                     errno.ENOTDIR, "is no directory, and a directory should go there", shown
                 ) from None
-            return
-        self._describe(tree, entry, path)
+        self._describe(tree, entry, path)  # also one that was there
 
     def _make_room(self, path: str, shown: str) -> None:
         try:
@@ -206,15 +209,15 @@ class Copier:
                 os.setxattr(fd, name, value)
         os.utime(fd, ns=(info.st_mtime_ns, info.st_mtime_ns))
 
-    def _describe(self, tree: Tree, entry: Entry, path: str, *, is_top: bool = False) -> None:
+    def _describe(self, tree: Tree, entry: Entry, path: str) -> None:
         info = entry.info
         is_link = stat.S_ISLNK(info.st_mode)
-        os.chown(path, *self._owner(tree, info), follow_symlinks=is_top)
+        os.chown(path, *self._owner(tree, info), follow_symlinks=False)
         if not is_link:
             os.chmod(path, self._mode(info))
         if tree.keeps_owners and not is_link:
             for name, value in entry.attributes().items():
-                os.setxattr(path, name, value, follow_symlinks=is_top)
+                os.setxattr(path, name, value, follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode):
             self._times.append((path, info))
         else:

@@ -177,7 +177,7 @@ class CopyStep:
         if self.unpack is not None and not item.is_directory:
             with self.unpack(tree, item.path) as inside:
                 if inside is not None:
-                    copier.tree(inside, inside.walk(""), self.target.rstrip("/") or "/")
+                    copier.unpacked(inside, inside.walk(""), self.target.rstrip("/") or "/")
                     return
         entries: Iterator[Entry] = tree.walk(item.path, exclude=self.exclude)
         if self.parents:

@@ -49,7 +49,7 @@ class BuildRunner:
         is_alone = request.network == "none"
         message: Request = launch_request(
             spec, run_dir=directory, log_dir="", exit_path="", hierarchy=_hierarchy(),
-            wait_for_network=is_alone, stdio="fds",
+            wait_for_network=is_alone, stdio="fds", dies_with_parent=True,
         )  # fmt: skip
         connect: Callable[[int], None] | None = None
         if is_alone:

@@ -5,6 +5,7 @@ Imported by the keeper.
 
 from __future__ import annotations
 
+import _signal as signals  # type: ignore[import-not-found]  # `signal` costs an import of `enum`
 import errno
 import fcntl
 import os
@@ -186,6 +187,18 @@ class OpenInit(Step):
         return "open the init binary"
 
 
+class DieWithParent(Step):
+    """The command is killed when the process that made it ends."""
+
+    __slots__ = ()
+
+    def execute(self, child: Child) -> None:
+        child.death_signal = signals.SIGKILL
+
+    def describe(self) -> str:
+        return "die with the parent"
+
+
 class Execute(Step):
     """Become the command; a name without a slash is looked up in the container's PATH, after all
     privileges are gone.  With an init (`OpenInit`) it is handed the path that was found."""
@@ -198,7 +211,9 @@ class Execute(Step):
         environment = {**child.environment, **self.environment}
         candidates = _candidates(self.argv[0], environment.get("PATH", ""))
         syscalls.close_range(3, 0xFFFF_FFFF, cloexec=True)
-        syscalls.set_parent_death_signal(0)
+        syscalls.set_parent_death_signal(child.death_signal)
+        if child.death_signal:  # which a change of the user has undone for a while
+            child.channel.pending()  # EOFError: the parent has ended meanwhile
         failure = OSError(errno.ENOENT, "executable file not found in PATH", self.argv[0])
         for path in candidates:
             try:

@@ -69,9 +69,12 @@ class Errands:
         try:
             self._channel.send({"event": "cloned", "pid": pid})
             code = self._await(task)
+        except BaseException:  # nobody is left who waits for it
+            _end(task)
+            raise
         finally:
             task.close()
-            _remove_groups(message["groups"])
+            remove_groups(message["groups"])
         if task.failure is not None:
             self._channel.send({"event": "failed", **task.failure})
         else:
@@ -113,7 +116,13 @@ class Errands:
         return True
 
 
-def _remove_groups(paths: Sequence[str]) -> None:
+def _end(task: Task) -> None:
+    """Kill the container, whose processes end with its first one."""
+    syscalls.pidfd_send_signal(task.pidfd, signals.SIGKILL)
+    os.waitpid(task.pid, 0)
+
+
+def remove_groups(paths: Sequence[str]) -> None:
     """The last members may still be dying."""
     end = time.monotonic() + _PATIENCE
     while (busy := kept.remove_groups(paths)) and time.monotonic() < end:

@@ -87,6 +87,7 @@ class Pool:
                 self._give_back(errand)
             else:
                 errand.close()
+                _tidy(request)
 
     def _taken(self) -> _Errand:
         with self._lock:
@@ -97,6 +98,13 @@ class Pool:
     def _give_back(self, errand: _Errand) -> None:
         with self._lock:
             self._idle.append(errand)
+
+
+def _tidy(request: Request) -> None:
+    """Remove what a process that has died could not."""
+    from orchestrator.runtime import errand
+
+    errand.remove_groups(request["groups"])
 
 
 class _Run:

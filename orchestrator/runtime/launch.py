@@ -38,7 +38,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def launch_request(
     spec: ContainerSpec, *, run_dir: str, log_dir: str, exit_path: str, hierarchy: Hierarchy,
-    wait_for_network: bool, stdio: Stdio, peers: Peers = _NO_PEERS,
+    wait_for_network: bool, stdio: Stdio, peers: Peers = _NO_PEERS, dies_with_parent: bool = False,
 ) -> Request:
     """The keeper's `launch` message.
 
@@ -63,6 +63,7 @@ def launch_request(
         *([command.WaitForGo()] if wait_for_network else []),
         *rootfs.after_network(spec, run_dir=run_dir),
         *_hostname(spec),
+        *([command.DieWithParent()] if dies_with_parent else []),
         *_process(spec, stdio),
     ]
     pid = peers.get("pid")

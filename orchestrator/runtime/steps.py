@@ -21,8 +21,9 @@ class Child:
     """The process between clone and exec: what one step leaves for the next."""
 
     __slots__ = (
-        "channel", "container", "environment", "gid", "given", "groups", "init_fd", "nofile",
-        "oom_score_adj", "proc_device", "root", "root_fd", "shared", "shm", "uid", "unowned",
+        "channel", "container", "death_signal", "environment", "gid", "given", "groups", "init_fd",
+        "nofile", "oom_score_adj", "proc_device", "root", "root_fd", "shared", "shm", "uid",
+        "unowned",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +36,8 @@ class Child:
         self.nofile = nofile
         """The limit of descriptors the keeper was started with."""
         self.environment: dict[str, str] = {}
+        self.death_signal = 0
+        """What the command gets when the process that made it ends."""
         self.root = "/"
         self.root_fd = -1
         """The container's root; -1 until it is mounted, and again after pivot_root."""

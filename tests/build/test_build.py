@@ -159,7 +159,7 @@ COPY --from=base --chown=9 /etc/passwd /nine
 RUN stat -c '%n %u:%g %a' /plain /bob /d /d/g /nine
 """)
     assert ground.output().splitlines() == [
-        "/plain 0:0 644", "/bob 1000:1001 640", "/d 7:10 700", "/d/g 7:10 600", "/nine 9:9 644"]
+        "/plain 0:0 644", "/bob 1000:1001 640", "/d 7:10 755", "/d/g 7:10 600", "/nine 9:9 644"]
     assert image.config.env
 
 
@@ -182,6 +182,9 @@ def test_add_unpacks_archives_and_fetches(ground: Ground) -> None:
     image = ground.build("FROM base\nADD a.tar.gz plain.gz /x/\nADD --unpack=false a.tar.gz /raw\n")
     assert ground.files(image, 1) == {"x", "x/inside", "x/inside/file", "x/plain.gz"}
     assert ground.files(image, 0) == {"raw"}
+    image = ground.build("FROM base\nADD --chown=5:6 --chmod=700 a.tar.gz /own/\n")
+    made = [os.stat(f"{image.layers[0]}/own{name}") for name in ("", "/inside/file")]
+    assert [(s.st_uid, s.st_mode & 0o7777) for s in made] == [(5, 0o755), (0, 0o644)]
     assert [fetch.is_git(u) for u in ("https://x/y.git#v1:d", "https://x/y", "git@h:r")] == [
         True, False, True]
 

@@ -7,14 +7,20 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.engine.buildrun import BuildRunner
+from orchestrator.errors import BuildError
+from orchestrator.linux import procfs
+from orchestrator.runtime.errand_client import Pool, _Errand
 from tests.build.ground import Ground
+from tests.e2e.sandbox import eventually
 from tests.source_tree import ROOT
 
 pytestmark = pytest.mark.kernel
@@ -119,3 +125,36 @@ def test_builds_at_the_same_time_do_each_step_once(ground: Ground) -> None:
     [runs] = Path(ground.store.root, "caches").glob("*/runs")
     assert runs.read_text() == "ran\n"
     assert check_whole(ground) == results[0][0]
+
+
+class _Gone(Pool):
+    """Asks for a container and is gone before it is there."""
+
+    def run(self, request: Any, **said: Any) -> int:
+        errand = _Errand()
+        null = os.open("/dev/null", os.O_RDWR)
+        errand.channel.send(request, [null, null, null])
+        os.close(null)
+        errand.close()  # waits for its end
+        return 0
+
+
+def test_a_command_ends_whose_builder_has_died_before_it_began(ground: Ground) -> None:
+    ground.runner._pool = _Gone()
+    ground.build(f"FROM base\nRUN echo {ground.root}; sleep 600\n")
+    assert not _running(str(ground.root))
+
+
+def test_a_command_ends_with_the_process_that_waits_for_it(ground: Ground) -> None:
+    def kill_errand() -> None:
+        eventually(lambda: ground.output(), what="the command runs")
+        [errand] = [pid for pid in procfs.children(os.getpid())
+                    if Path(f"/proc/{pid}/comm").read_text() == "pcompose-errand\n"]  # fmt: skip
+        os.kill(errand, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_errand)
+    killer.start()
+    with pytest.raises(BuildError, match="the process that runs it has died"):
+        ground.build(f"FROM base\nRUN echo {ground.root}; sleep 600\n")
+    killer.join()
+    eventually(lambda: not _running(str(ground.root)), what="the command has ended")
