@@ -13,6 +13,7 @@ from orchestrator.engine.bases import Bases
 from orchestrator.engine.workspace import Choice
 from orchestrator.errors import ImageError
 from orchestrator.image.manifest import host_platform
+from orchestrator.image.registry import crew
 from tests.image.archives import config, layer
 from tests.registry.conftest import Ground
 from tests.registry.server import INDEX, MANIFEST
@@ -40,8 +41,12 @@ def name(ground: Ground) -> str:
 
 @pytest.fixture
 def bases(ground: Ground) -> Bases:
+    return made(ground)
+
+
+def made(ground: Ground) -> Bases:
     workspace: Any = SimpleNamespace(choice=Choice(environ=ground.environ))
-    return Bases(workspace, ground.store, sink=ground.events.append)
+    return Bases(workspace, ground.store, sink=ground.events.append, stop=crew.Stop())
 
 
 def test_one_build_has_the_same_name_for_two_platforms(bases: Bases, name: str) -> None:
@@ -55,8 +60,7 @@ def test_what_is_here_for_another_platform_is_pulled_for_this_one(
     ground: Ground, bases: Bases, name: str
 ) -> None:
     assert bases.find(name, OTHER).platform == OTHER
-    workspace: Any = SimpleNamespace(choice=Choice(environ=ground.environ))
-    later = Bases(workspace, ground.store, sink=ground.events.append)
+    later = made(ground)
     assert later.find(name).platform == str(OWN)
     ground.registry.log.clear()
     assert later.find(name).platform == str(OWN)
