@@ -15,9 +15,7 @@ from orchestrator.build import ignore
 from orchestrator.build.contents import Contents
 from orchestrator.build.ignore import MAGIC, Rules
 from orchestrator.dataclass import dataclass
-from orchestrator.linux import chase
-
-_XATTRS = ("user.", "security.capability", "system.posix_acl_")
+from orchestrator.linux import chase, xattr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ class Entry:
         except OSError:
             return {}  # the file system has none
         return {name: os.getxattr(self.path, name, follow_symlinks=follow)
-                for name in sorted(names) if name.startswith(_XATTRS)}
+                for name in sorted(filter(xattr.is_kept, names))}
 
 
 class Tree:

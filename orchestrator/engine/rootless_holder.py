@@ -16,13 +16,21 @@ import subprocess
 import sys
 
 from orchestrator.linux import fds, idmap, netlink, procfs, syscalls
-from orchestrator.network import hostports
+from orchestrator.network import files, hostports
 
 _SPACES = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET
 _SINGLE = (
     "this user has one id only, as {why}: images with files of other users cannot be unpacked, nor "
     "can containers run as another user than root"
 )
+_RESOLVER = "169.254.1.1"
+"""Where pasta listens for questions to the host's nameserver."""
+_PASTA = (
+    "--quiet", "--config-net", "--no-map-gw", "--dns-forward", _RESOLVER,
+    "-t", "none", "-u", "none", "-T", "none", "-U", "none",
+)  # fmt: skip
+"""It forwards what goes out and nothing else: neither the host's ports nor its loopback are seen
+from inside."""
 _NO_WAY_OUT = (
     "pasta is not installed: containers reach each other and are reached at published ports, but "
     "do not reach other machines (apt-get install passt)"
@@ -32,7 +40,7 @@ _NO_WAY_OUT = (
 def main(directory: str) -> int:
     """Until the child ends, which it does not by itself."""
     try:
-        pid, words = _make()
+        pid, words = _make(directory)
     except OSError as exc:
         _say({"error": exc.strerror})
         return 1
@@ -51,7 +59,7 @@ def _say(answer: dict[str, object]) -> None:
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 
-def _make() -> tuple[int, list[str]]:
+def _make(directory: str) -> tuple[int, list[str]]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     ready, done = os.pipe2(os.O_CLOEXEC)
     words: list[str] = []
@@ -67,7 +75,8 @@ def _make() -> tuple[int, list[str]]:
         _map(pid, words)
         os.write(writer, b"m")
         _expect(ready)
-        _way_out(pid, words)
+        os.write(writer, _way_out(pid, directory, words))
+        _expect(ready)
     except BaseException:
         os.close(writer)
         os.waitpid(pid, 0)
@@ -83,6 +92,7 @@ def _expect(ready: int) -> None:
 
 
 def _wait_inside(reader: int, done: int) -> None:
+    """Make the namespaces, then end when whoever writes to `reader` does."""
     try:
         syscalls.unshare(_SPACES)
         os.write(done, b"k")
@@ -91,12 +101,27 @@ def _wait_inside(reader: int, done: int) -> None:
             with netlink.Netlink() as kernel:
                 kernel.run([netlink.set_link("lo", up=True)])
             os.write(done, b"k")
-            os.close(done)
-            os.read(reader, 1)
+            _stay(reader, done)
     except OSError as exc:
         os.write(done, str(exc.errno).encode())
     finally:
         os._exit(0)
+
+
+def _stay(reader: int, done: int) -> None:
+    """As long as `reader`, whose first word is the answer of `_way_out`, has another end.  Pasta
+    would stay, and keep the network namespace."""
+    pasta, _, resolver = os.read(reader, 4096).partition(b" ")
+    pidfd = syscalls.pidfd_open(int(pasta)) if pasta else -1
+    try:
+        if resolver:
+            syscalls.mount(os.fsdecode(resolver), "/etc/resolv.conf", "", syscalls.MS_BIND)
+        os.write(done, b"k")
+        os.close(done)
+        os.read(reader, 1)
+    finally:
+        if pasta:
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
 
 
 def _map(pid: int, words: list[str]) -> None:
@@ -112,17 +137,33 @@ def _map(pid: int, words: list[str]) -> None:
     idmap.write_single(pid, uid, gid)
 
 
-def _way_out(pid: int, words: list[str]) -> None:
+def _way_out(pid: int, directory: str, words: list[str]) -> bytes:
+    """Start pasta, where it is installed: its pid, and what its resolv.conf has to be, if not the
+    host's."""
     if shutil.which("pasta") is None:
         words.append(_NO_WAY_OUT)
-        return
-    none = [word for flag in ("-t", "-u", "-T", "-U") for word in (flag, "none")]
-    done = subprocess.run(["pasta", "--quiet", "--config-net", *none, str(pid)],
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return b" "
+    pid_file = f"{directory}/pasta.pid"
+    command = ["pasta", *_PASTA, "--pid", pid_file, str(pid)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          check=False)  # fmt: skip
     if done.returncode:
         said = done.stderr.strip().splitlines()
         words.append("pasta fails, so containers do not reach other machines: "
                      + (said[-1] if said else f"exit code {done.returncode}"))
+        return b" "
+    with open(pid_file, "rb") as stream:
+        return stream.read(16).strip() + b" " + os.fsencode(_resolver(directory))
+
+
+def _resolver(directory: str) -> str:
+    """The file where a nameserver on the host's loopback is asked by way of pasta; else empty."""
+    text = procfs.read_text("/etc/resolv.conf") or ""
+    if not any(server.startswith("127.") or server == "::1" for server in files.nameservers(text)):
+        return ""
+    with open(f"{directory}/resolv.conf", "w", encoding="utf-8") as stream:
+        stream.write(files.resolv_conf(nameservers=(_RESOLVER,), search=files.search_domains(text)))
+    return stream.name
 
 
 def _record(directory: str, pid: int) -> None:

@@ -1,9 +1,9 @@
 """A layer's tar -> a directory that overlayfs takes as a lower layer.
 
 Owns the meaning of whiteouts (image-spec layer.md -> overlayfs.rst: a deleted name is a character
-device 0:0, an opaque directory carries trusted.overlay.opaque) and path safety: every name is
-resolved by the kernel inside the layer's directory (linux.chase), so that neither `..`, absolute
-names, symbolic links nor hard links lead out of it.  Needs root for owners and devices.
+device 0:0, an opaque directory carries a mark) and path safety: every name is resolved by the
+kernel inside the layer's directory (linux.chase), so that neither `..`, absolute names, symbolic
+links nor hard links lead out of it.  Needs root for owners, of a user namespace at least.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from orchestrator.image import removal, tar
 from orchestrator.image.digest import CHUNK, Hashing, Readable
 from orchestrator.image.recipe import Recorder
 from orchestrator.image.store import RECIPE
-from orchestrator.linux import chase
+from orchestrator.linux import chase, procfs, xattr
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 RESERVED = ".wh..wh."
 """Other names of aufs, which mean nothing to us."""
-OPAQUE_XATTR = "trusted.overlay.opaque"
 _MOST_HELD = 64
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
@@ -64,7 +63,9 @@ def _add_all(tree: _Tree, recorder: Recorder) -> None:
 
 def _failed(entry: tar.Entry, exc: OSError) -> ImageError:
     hint = None
-    if exc.errno == errno.EPERM and os.geteuid() != 0:
+    if exc.errno == errno.EINVAL and procfs.is_in_user_namespace():
+        hint = f"user {entry.uid} or group {entry.gid} is more than /etc/subuid gives to this user"
+    elif exc.errno == errno.EPERM and os.geteuid() != 0:
         hint = "unpacking sets owners and makes devices, which needs root"
     elif exc.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "free some space, or put the data on another disk with PCOMPOSE_DATA"
@@ -92,6 +93,7 @@ class _Tree:
         self._times: dict[tuple[str, str], int] = {}
         self._whiteouts: set[tuple[str, str]] = set()
         self._displaced = 0
+        self._has_devices = not procfs.is_in_user_namespace()
 
     def close(self) -> None:
         self._let_go()
@@ -154,7 +156,7 @@ class _Tree:
             self._whiteout(parent, name, entry)
         elif entry.type == "directory":
             self._make_directory(parent, name, entry)
-        else:
+        elif self._has_devices or entry.type not in ("char", "block"):
             self._make_other(parent, name, entry, content)
 
     def _root_entry(self, entry: tar.Entry) -> None:
@@ -187,7 +189,7 @@ class _Tree:
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
                      dir_fd=parent)
         try:
-            os.setxattr(fd, OPAQUE_XATTR, b"y")
+            xattr.make_opaque(fd)
         finally:
             os.close(fd)
 
@@ -324,18 +326,8 @@ def _write(fd: int, data: bytes) -> None:
 
 def _set_xattrs(target: int | str, entry: tar.Entry) -> None:
     for name, value in entry.xattrs.items():
-        if _is_kept(name):
+        if xattr.is_kept(name):
             if isinstance(target, int):
                 os.setxattr(target, name, value)
             else:
                 os.setxattr(target, name, value, follow_symlinks=False)
-
-
-def _is_kept(name: str) -> bool:
-    """Capabilities, access lists and what programs store.  Never overlayfs's own attributes, by
-    which a layer could show other directories, nor security labels of another machine."""
-    if name.startswith("user."):
-        return not name.startswith("user.overlay.")
-    return name in (
-        "security.capability", "system.posix_acl_access", "system.posix_acl_default"
-    )  # fmt: skip

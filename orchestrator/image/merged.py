@@ -10,6 +10,8 @@ import os
 import stat
 from collections.abc import Sequence
 
+from orchestrator.linux import xattr
+
 _MOST_LINKS = 40
 
 
@@ -80,12 +82,5 @@ def _within(root: str, parts: Sequence[str]) -> tuple[str | None, bool]:
         if not is_last:
             if not stat.S_ISDIR(mode.st_mode):
                 return None, True
-            hides = hides or _is_opaque(path)
+            hides = hides or xattr.is_opaque(path)
     return path, True
-
-
-def _is_opaque(path: str) -> bool:
-    try:
-        return os.getxattr(path, "trusted.overlay.opaque") == b"y"
-    except OSError:
-        return False

@@ -14,12 +14,10 @@ from hashlib import sha256
 from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError
 from orchestrator.image import writing
-from orchestrator.image.layers import OPAQUE, OPAQUE_XATTR, WHITEOUT
+from orchestrator.image.layers import OPAQUE, WHITEOUT
 from orchestrator.image.recipe import Recorder
 from orchestrator.image.tar import BLOCK
-
-_UNUSABLE = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
-"""Attributes by which a layer would depend on those below it in more than names."""
+from orchestrator.linux import xattr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,12 +127,10 @@ class _Writer:
             self._content(name, path, info)
 
     def _directory_marks(self, name: str, path: str) -> None:
-        names = os.listxattr(path, follow_symlinks=False)
-        for unusable in _UNUSABLE:
-            if unusable in names:
-                raise ImageError(f"/{name}: this machine's overlayfs has moved it only by name",
-                                 hint="switch redirect_dir and metacopy of overlayfs off")
-        if OPAQUE_XATTR in names and os.getxattr(path, OPAQUE_XATTR) == b"y":
+        if xattr.is_moved(path):
+            raise ImageError(f"/{name}: this machine's overlayfs has moved it only by name",
+                             hint="switch redirect_dir and metacopy of overlayfs off")
+        if xattr.is_opaque(path):
             self._add(_mark(f"{name}/{OPAQUE}"))
 
     def _content(self, name: str, path: str, info: os.stat_result) -> None:

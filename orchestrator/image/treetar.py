@@ -15,8 +15,8 @@ from orchestrator.dataclass import dataclass
 from orchestrator.errors import ImageError
 from orchestrator.image import tar, writing
 from orchestrator.image.digest import CHUNK, Readable
+from orchestrator.linux import xattr
 
-_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 _KINDS = {
     stat.S_IFREG: b"0", stat.S_IFLNK: b"2", stat.S_IFCHR: b"3", stat.S_IFBLK: b"4",
     stat.S_IFDIR: b"5", stat.S_IFIFO: b"6",
@@ -134,7 +134,7 @@ def _content(fd: int, size: int) -> Iterator[bytes]:
 
 def _xattrs(fd: int) -> dict[str, bytes]:
     try:
-        return {n: os.getxattr(fd, n) for n in sorted(os.listxattr(fd)) if n.startswith(_XATTRS)}
+        return {n: os.getxattr(fd, n) for n in sorted(filter(xattr.is_kept, os.listxattr(fd)))}
     except OSError:
         return {}  # the file system has none
 
@@ -278,7 +278,7 @@ def _describe(parent: int, name: str, entry: tar.Entry, owner: Owner | None) -> 
         try:
             os.chmod(f"/proc/self/fd/{fd}", entry.mode)
             for key, value in entry.xattrs.items():  # after the owner: chown(2) takes some away
-                if key.startswith(_XATTRS):
+                if xattr.is_kept(key):
                     os.setxattr(f"/proc/self/fd/{fd}", key, value)
         finally:
             os.close(fd)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from orchestrator.image.digest import CHUNK
 from orchestrator.image.tar import BLOCK
+from orchestrator.linux import xattr
 
 TYPES = {
     stat.S_IFREG: b"0", stat.S_IFLNK: b"2", stat.S_IFCHR: b"3", stat.S_IFBLK: b"4",
@@ -19,7 +20,6 @@ TYPES = {
 }  # fmt: skip
 LONGEST_NAME, MOST_BYTES = 100, 8**11
 """What fits into the fields of a header; more needs an extended one."""
-_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 
 
 class Packed:
@@ -82,7 +82,7 @@ def xattrs_of(path: str) -> dict[str, bytes]:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError:
         return {}  # the file system has none
-    wanted = sorted(name for name in names if name.startswith(_XATTRS))
+    wanted = sorted(filter(xattr.is_kept, names))
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in wanted}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from orchestrator.linux import syscalls
+from orchestrator.linux import procfs, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ def mount(
 ) -> None:
     """Mount an overlay at `target`, whose `upper` then is a layer that any other machine's
     overlayfs could use: without redirections."""
-    options = {"upperdir": upper, "workdir": work, "redirect_dir": "off"}
+    options = {"upperdir": upper, "workdir": work}
+    if procfs.is_in_user_namespace():
+        options["userxattr"] = ""  # which has redirections off, and must not be told so
+    else:
+        options["redirect_dir"] = "off"
     if volatile:
         options["volatile"] = ""
-    try:
-        _mount(target, lowers, options, nodev=nodev)
-    except PermissionError:  # in a user namespace they are off, and must not be said to be
-        del options["redirect_dir"]
-        _mount(target, lowers, {**options, "userxattr": ""}, nodev=nodev)
+    _mount(target, lowers, options, nodev=nodev)
 
 
 def _mount(target: str, lowers: Sequence[str], options: dict[str, str], *, nodev: bool) -> None:

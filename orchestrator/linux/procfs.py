@@ -50,6 +50,11 @@ def read_text(path: str) -> str | None:
     return None if data is None else os.fsdecode(data)
 
 
+def is_in_user_namespace() -> bool:
+    """Whether our ids are not those of the machine, as in a namespace of an ordinary user."""
+    return (read_text("/proc/self/uid_map") or "").split() != ["0", "0", "4294967295"]
+
+
 def start_time(pid: int) -> int | None:
     """When the process began, in clock ticks since boot (field 22 of stat): with the pid it is the
     process's identity.  None: there is no such process, or only its zombie."""

@@ -13,12 +13,10 @@ import errno
 import os
 import stat
 
-from orchestrator.linux import fds
+from orchestrator.linux import fds, xattr
 from orchestrator.runtime.steps import Child, Step
 
 _CHUNK = 1 << 20
-_OPAQUE = "trusted.overlay.opaque"
-"""The one attribute of a layer that means something in another place; an overlay shows none."""
 _NOT_THERE = (errno.ENOTSUP, errno.ENODATA, errno.EPERM)
 
 
@@ -151,8 +149,8 @@ def _copy_attributes(source: int, target: int) -> None:
     os.fchown(target, status.st_uid, status.st_gid)
     os.fchmod(target, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(source):
-        if name.startswith("trusted.overlay.") and name != _OPAQUE:
-            continue
+        if name.startswith(xattr.OVERLAY) and name != xattr.mark("opaque"):
+            continue  # that one alone means something in another layer
         try:
             os.setxattr(target, name, os.getxattr(source, name))
         except OSError as exc:
