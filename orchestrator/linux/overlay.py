@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PAGE = 4000
-"""mount(2) takes one page of options; a little less, to be safe."""
+"""mount(2) takes one page of options; a little less, to be safe.  It holds more than 200 layers by
+their descriptors."""
+_PLACE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def mount(
@@ -21,51 +23,38 @@ def mount(
     """Mount an overlay at `target`, whose `upper` then is a layer that any other machine's
     overlayfs could use: without redirections."""
     options = {"upperdir": upper, "workdir": work}
-    if procfs.is_in_user_namespace():
-        options["userxattr"] = ""  # which has redirections off, and must not be told so
-    else:
+    if not procfs.is_in_user_namespace():  # where they are off, and must not be said to be
         options["redirect_dir"] = "off"
     if volatile:
         options["volatile"] = ""
     _mount(target, lowers, options, nodev=nodev)
 
 
+def mount_read_only(target: str, lowers: Sequence[str]) -> None:
+    """Mount two layers or more that nobody writes to."""
+    _mount(target, lowers, {}, nodev=True)
+
+
 def _mount(target: str, lowers: Sequence[str], options: dict[str, str], *, nodev: bool) -> None:
+    data = _data(lowers, options)
+    opened: list[int] = []
+    try:
+        if len(os.fsencode(data)) >= _PAGE:
+            opened += [os.open(lower, _PLACE) for lower in lowers]
+            data = _data([f"/proc/self/fd/{fd}" for fd in opened], options)
+        syscalls.mount("overlay", target, "overlay", syscalls.MS_NODEV if nodev else 0, data)
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _data(lowers: Sequence[str], options: dict[str, str]) -> str:
     joined = ":".join(_escape(lower, ":") for lower in lowers)
-    data = f"lowerdir={_escape(joined, ',')}" + "".join(
+    own = {"userxattr": ""} if procfs.is_in_user_namespace() else {}
+    return f"lowerdir={_escape(joined, ',')}" + "".join(
         f",{name}={_escape(_escape(value, ''), ',')}" if value else f",{name}"
-        for name, value in options.items()
+        for name, value in {**options, **own}.items()
     )
-    if len(os.fsencode(data)) < _PAGE:
-        flags = syscalls.MS_NODEV if nodev else 0
-        syscalls.mount("overlay", target, "overlay", flags, data)
-    else:
-        _mount_many(target, lowers, options, nodev=nodev)
-
-
-def _mount_many(
-    target: str, lowers: Sequence[str], options: dict[str, str], *, nodev: bool
-) -> None:
-    """Layer by layer (`lowerdir+`, Linux 6.8): more layers than fit into a page."""
-    fd = syscalls.fsopen("overlay")
-    try:
-        text = syscalls.FSCONFIG_SET_STRING
-        for lower in lowers:
-            syscalls.fsconfig(fd, text, "lowerdir+", lower)
-        for name, value in options.items():
-            if value:
-                syscalls.fsconfig(fd, text, name, _escape(value, ""))
-            else:
-                syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_FLAG, name)
-        syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
-        attributes = syscalls.MOUNT_ATTR_NODEV if nodev else 0
-        tree = syscalls.fsmount(fd, attributes=attributes)
-    finally:
-        os.close(fd)
-    try:
-        syscalls.move_mount(tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)
-    finally:
-        os.close(tree)
 
 
 def _escape(path: str, separators: str) -> str:

@@ -296,15 +296,14 @@ class ImageLayers(Step):
         os.close(target)
 
     def _tree(self) -> int:
-        """Overlayfs wants two layers where nothing is to be written."""
+        """Overlayfs wants two layers where nothing is to be written.  Its mount is there for a
+        moment only: before Linux 6.5 it cannot be made without a place."""
+        top = self.layers[0]
         if len(self.layers) == 1:
-            return clone_tree(self.layers[0], recursive=False)
-        fd = syscalls.fsopen("overlay")
-        for layer in self.layers:
-            syscalls.fsconfig(fd, syscalls.FSCONFIG_SET_STRING, "lowerdir+", layer)
-        syscalls.fsconfig(fd, syscalls.FSCONFIG_CMD_CREATE)
-        tree = syscalls.fsmount(fd)
-        os.close(fd)
+            return clone_tree(top, recursive=False)
+        overlay.mount_read_only(top, self.layers)
+        tree = clone_tree(top, recursive=False)
+        syscalls.umount2(top, syscalls.MNT_DETACH)
         return tree
 
     def _narrowed(self, tree: int) -> int:
