@@ -34,6 +34,11 @@ PATIENCE = 20.0
 Message = dict[str, Any]  # JSON has no narrower type
 
 
+def kernel_tells_exit_codes() -> bool:
+    """Whether the exit code of a process is told to others than its parent (PIDFD_GET_INFO)."""
+    return tuple(int(number) for number in os.uname().release.split(".")[:2]) >= (6, 15)
+
+
 def make_rootfs(path: Path) -> Path:
     """What an image of nothing but links into the host's /usr has."""
     for name in ("usr", "etc", "tmp", "root", "var", "srv", "home/bob"):

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.linux import procfs
 from orchestrator.runtime import logs
 from orchestrator.runtime.spec import Resources
-from tests.runtime.kept import Kept, eventually
+from tests.runtime.kept import Kept, eventually, kernel_tells_exit_codes
 
 pytestmark = pytest.mark.kernel
 
@@ -83,8 +83,7 @@ def test_an_adopted_containers_exit_code_is_known_where_the_kernel_tells(kept: K
     kept.reconnect()
     kept.adopt("web")
     (kept.directory("web") / "run/stdin").write_text("x\n")
-    release = tuple(int(n) for n in os.uname().release.split(".")[:2])
-    assert kept.exited("web")["exit_code"] == (7 if release >= (6, 15) else None)
+    assert kept.exited("web")["exit_code"] == (7 if kernel_tells_exit_codes() else None)
     eventually(lambda: not any(map(os.path.exists, kept.groups())))
 
 

@@ -105,6 +105,7 @@ def test_a_scope_of_systemd_holds_the_container(bundles: Bundles) -> None:
     assert bundles.call("exec", "c", "true").returncode == 0
     assert bundles.call("delete", "--force", "c").returncode == 0
     assert not os.path.exists(f"/sys/fs/cgroup{group}")
+    subprocess.run(["systemctl", "stop", "pcompose.slice"], check=True)  # as it stays otherwise
 
 
 def test_run_gives_the_exit_code_and_leaves_nothing(bundles: Bundles) -> None:

@@ -54,14 +54,11 @@ def test_an_exit_code_and_the_output_are_kept(ground: Ground) -> None:
 
 def test_forty_containers_start_together(ground: Ground) -> None:
     specs = [ground.spec("web", FOREVER, index=n) for n in range(1, 41)]
-    began = time.monotonic()
     events = ground.up(*specs)
-    took = time.monotonic() - began
     last_create = max(n for n, w in enumerate(words(events)) if w.endswith("Starting"))
     first_done = min(n for n, w in enumerate(words(events)) if w.endswith("Started"))
     assert last_create < first_done, "starts do not overlap"
     assert all(ground.ran(spec) for spec in specs)
-    assert took < 10
 
 
 def test_a_signal_pid_1_ignores_is_not_waited_for(ground: Ground) -> None:
