@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 
 from orchestrator.engine.places import fault, near
+from orchestrator.linux.rlimits import NAMES
 from orchestrator.runtime.spec import BlockIo, Resources
 from orchestrator.spec import model
 from orchestrator.spec.model import Project, Service
 
-RLIMITS = ("as", "core", "cpu", "data", "fsize", "memlock", "msgqueue", "nice", "nofile", "nproc",
-           "rss", "rtprio", "rttime", "sigpending", "stack")  # fmt: skip
 _CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _WEIGHTS = (10, 1000)
 
@@ -114,9 +113,9 @@ def _rates(entries: tuple[model.DeviceRate, ...]) -> tuple[tuple[str, int], ...]
 def rlimits(service: Service, *, project: Project) -> tuple[tuple[str, int, int], ...]:
     """`ulimits` as (name, soft, hard); -1 is infinity."""
     for limit in service.ulimits:
-        if limit.name not in RLIMITS:
+        if limit.name not in NAMES:
             raise fault(project, service, "ulimits", f"unknown limit {limit.name!r}",
-                        item=limit.name, hint=near(limit.name, RLIMITS))  # fmt: skip
+                        item=limit.name, hint=near(limit.name, NAMES))  # fmt: skip
         if limit.hard >= 0 and not 0 <= limit.soft <= limit.hard:
             raise fault(project, service, "ulimits", f"the soft limit {limit.soft} of {limit.name} "
                         f"is above the hard one, {limit.hard}", item=limit.name)  # fmt: skip

@@ -12,12 +12,14 @@ import os
 import resource
 import stat
 
-from orchestrator.linux import caps, syscalls
+from orchestrator.linux import caps, rlimits, syscalls
 from orchestrator.runtime.steps import Child, Step
 from orchestrator.runtime.user import identify
 
 _LARGEST_TEXT = 16 << 20
 """/etc/passwd of a hostile image could be endless."""
+_MASK = os.makedev(1, 3)
+"""The null device lies over what is masked."""
 
 
 class Hostname(Step):
@@ -54,13 +56,17 @@ class LookUpUser(Step):
 
 
 def _text(path: str) -> str:
-    """The file's text; empty where it is missing.  O_NONBLOCK: it may be a FIFO without writer."""
+    """The file's text; empty where it is missing or masked.  O_NONBLOCK: it may be a FIFO without
+    writer."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == _MASK:
+            return ""
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
         return os.read(fd, _LARGEST_TEXT).decode("utf-8", "surrogateescape")
     finally:
@@ -77,11 +83,8 @@ class Rlimits(Step):
     def execute(self, child: Child) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, child.nofile)
         for name, soft, hard in self.limits:
-            number = getattr(resource, f"RLIMIT_{name.upper()}", None)
-            if number is None:
-                raise OSError(errno.EINVAL, "this kernel has no such limit", name)
             try:
-                resource.setrlimit(number, (soft, hard))
+                resource.setrlimit(rlimits.NAMES.index(name), (soft, hard))
             except (OSError, ValueError) as exc:
                 raise OSError(*_limit_failure(exc), f"{name}={soft}:{hard}") from exc
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine import isolation, limits, machine
+from orchestrator.engine import isolation, machine
 from orchestrator.engine.resolve import check
 from orchestrator.errors import SpecError
 from orchestrator.image.config import ImageConfig
-from orchestrator.linux import caps
+from orchestrator.linux import caps, rlimits
 from orchestrator.runtime import spec as runtime
 from orchestrator.spec import hashing
 from orchestrator.spec.model import BlockIo, Device, DeviceRate, Port, Ulimit, VolumeMount
@@ -184,8 +184,11 @@ def test_what_this_machine_does_not_have_is_told_together() -> None:
 def test_rlimits_are_those_of_the_kernel() -> None:
     import resource
 
-    names = {name[7:].lower() for name in dir(resource) if name.startswith("RLIMIT_")}
-    assert set(limits.RLIMITS) <= names
+    known = {name[7:].lower(): number for name, number in vars(resource).items()
+             if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"}  # fmt: skip
+    assert known.items() <= {name: n for n, name in enumerate(rlimits.NAMES)}.items()
+    assert len(Path("/proc/self/limits").read_text().splitlines()) == 1 + len(rlimits.NAMES)
+
 
 
 def test_labels_of_selinux_are_refused_only_where_there_is_selinux(

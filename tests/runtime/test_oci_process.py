@@ -273,8 +273,12 @@ def test_exec_detached_writes_its_pid_and_lives_on(bundles: Bundles) -> None:
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
-def test_exec_needs_a_running_container(bundles: Bundles) -> None:
+def test_exec_needs_a_container_that_has_not_stopped(bundles: Bundles) -> None:
     assert bundles.create("c", bundles.config("true")).returncode == 0
+    assert bundles.call("exec", "c", "cat", "/proc/1/mounts").returncode == 0
+    assert bundles.status("c") == "created"
+    assert bundles.call("start", "c").returncode == 0
+    bundles.wait("c")
     assert bundles.call("exec", "c", "true").returncode == 1
 
 

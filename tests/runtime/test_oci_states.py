@@ -27,10 +27,10 @@ class Life(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory()
         os.chmod(self.directory.name, 0o755)
         self.world = Bundles(Path(self.directory.name))
-        self.status = ABSENT
+        self.status = self.beneath = ABSENT
 
     def does(self, *words: str, from_: set[str], to: str | None = None) -> None:
-        """The command works exactly in these states."""
+        """The command works exactly in these states.  `beneath` is what a resume brings back."""
         done = self.world.call(*words)
         fits = self.status in from_
         assert (done.returncode == 0) is fits, (words, self.status, done.stderr)
@@ -61,11 +61,12 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def pause(self) -> None:
-        self.does("pause", "c", from_={"running"}, to="paused")
+        self.beneath = self.status if self.status in ("created", "running") else self.beneath
+        self.does("pause", "c", from_={"created", "running"}, to="paused")
 
     @rule()
     def resume(self) -> None:
-        self.does("resume", "c", from_={"paused"}, to="running")
+        self.does("resume", "c", from_={"paused"}, to=self.beneath)
 
     @rule()
     def delete(self) -> None:
@@ -78,7 +79,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def exec(self) -> None:
-        self.does("exec", "c", "true", from_={"running"})
+        self.does("exec", "c", "true", from_={"created", "running"})
 
     @rule()
     def update(self) -> None:

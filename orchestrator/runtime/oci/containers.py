@@ -88,9 +88,9 @@ class Container:
             return "creating" if procfs.start_time(pid) == began else "stopped"
         if not self.is_alive():
             return "stopped"
-        if not procfs.has_executed(self.pid):
-            return "created"
-        return "paused" if self.groups and cgroupfs.is_frozen(self.groups) else "running"
+        if self.groups and cgroupfs.is_frozen(self.groups):
+            return "paused"
+        return "running" if procfs.has_executed(self.pid) else "created"
 
     def state(self, *, status: str = "") -> dict[str, Any]:
         """The state of runtime.md, as hooks and `state` get it."""

@@ -20,9 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RLIMITS = frozenset((
-    "AS", "CORE", "CPU", "DATA", "FSIZE", "LOCKS", "MEMLOCK", "MSGQUEUE", "NICE", "NOFILE",
-    "NPROC", "RSS", "RTPRIO", "RTTIME", "SIGPENDING", "STACK"))  # fmt: skip
 _TO_LOAD = caps.mask_of(("CAP_SYS_ADMIN", "CAP_SETPCAP"))
 """What loading a filter without no_new_privs, and dropping the rest after it, needs."""
 

@@ -87,7 +87,7 @@ class Execution:
 
     def run(self, *, pid_file: str = "") -> Executed:
         """Until the command has begun; OciError, and then no process is left."""
-        if self._container.status() != "running":
+        if self._container.status() not in ("created", "running"):
             raise OciError(f"cannot exec in container {self._container.id}: "
                            f"it is {self._container.status()}")
         if self._wanted.get("terminal") and not (self._console_socket or self._keep_terminal):

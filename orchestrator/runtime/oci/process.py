@@ -5,7 +5,7 @@ Pure.  Words of the specification that no kernel knows are refused here.
 
 from __future__ import annotations
 
-from orchestrator.linux import caps, scheduling
+from orchestrator.linux import caps, rlimits, scheduling
 from orchestrator.runtime import command, privilege
 from orchestrator.runtime.oci import credentials
 from orchestrator.runtime.oci.faults import OciError
@@ -112,10 +112,10 @@ def limits(process: dict[str, Any]) -> list[Step]:
     """Resource limits last: under a small one even we could not do much more."""
     wanted = []
     for limit in process.get("rlimits", ()):
-        kind = limit["type"].removeprefix("RLIMIT_")
-        if kind == limit["type"] or kind not in credentials.RLIMITS:
+        kind = limit["type"].removeprefix("RLIMIT_").lower()
+        if limit["type"] != f"RLIMIT_{kind.upper()}" or kind not in rlimits.NAMES:
             raise OciError(f"config: process.rlimits: {limit['type']!r} is unknown")
-        wanted.append([kind.lower(), *(_limit(limit[which]) for which in ("soft", "hard"))])
+        wanted.append([kind, *(_limit(limit[which]) for which in ("soft", "hard"))])
     steps: list[Step] = []
     if "oomScoreAdj" in process:
         steps.append(privilege.OomScore(value=process["oomScoreAdj"]))

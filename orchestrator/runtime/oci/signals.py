@@ -15,9 +15,9 @@ RTMIN, RTMAX = 34, 64
 
 
 def signal_number(word: str) -> int:
-    """`KILL`, `SIGKILL`, `9`, `RTMIN+3` -> 9; OciError."""
+    """`KILL`, `SIGKILL`, `9`, `RTMIN+3` -> 9; 0 only asks whether it lives.  OciError."""
     name = word.upper().removeprefix("SIG")
-    if name.isascii() and name.isdigit() and 0 < int(name) <= RTMAX:
+    if name.isascii() and name.isdigit() and int(name) <= RTMAX:
         return int(name)
     for base, start_at, sign, mark in (("RTMIN", RTMIN, 1, "+"), ("RTMAX", RTMAX, -1, "-")):
         if name == base or (name.startswith(base + mark) and name[6:].isdigit()):
