@@ -6,8 +6,8 @@ set -eu
 cd "$(dirname "$0")"
 
 if [ "$(id -u)" != 0 ]; then
-  echo "demo: this version needs root (rootless containers are planned); as an ordinary user" >&2
-  echo "      'pcompose config' and 'pcompose --help' work" >&2
+  echo "demo: it needs root, for namespaces of its own; as an ordinary user, do it yourself:" >&2
+  echo "      cd examples/quickstart && pcompose up -d --wait; docs/rootless.md says what you need" >&2
   exit 1
 fi
 if [ -z "${PCOMPOSE_DEMO:-}" ]; then

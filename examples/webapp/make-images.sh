@@ -2,7 +2,8 @@
 # Make the one image of this example, webapp:12, from Debian packages: no registry is asked.
 #
 # mmdebstrap puts the packages into a root file system, `pcompose import` makes an image of it.
-# The file system is kept in .cache/ and made again only when this script changes.
+# The file system is kept in .cache/ and made again only when this script changes; only that needs
+# root, importing it is for every user.
 #
 #   PCOMPOSE        the command to import with (default: pcompose)
 #   WEBAPP_CACHE    where the file system is kept (default: .cache beside this script)
@@ -15,8 +16,6 @@ cache=${WEBAPP_CACHE:-$here/.cache}
 packages=postgresql-15,redis-server,nginx-light,python3-minimal,python3-psycopg2,python3-redis
 
 say() { printf 'webapp: %s\n' "$*" >&2; }
-
-[ "$(id -u)" = 0 ] || { say 'making an image needs root'; exit 1; }
 
 need() {
     command -v "$1" >/dev/null && return
@@ -35,6 +34,7 @@ rm -f "$1"/etc/ssl/private/* "$1"/etc/ssl/certs/ssl-cert-snakeoil.pem
 mkdir -p "$1/var/log/nginx"'
 
 make_root() {
+    [ "$(id -u)" = 0 ] || { say "making a root file system needs root: run this once with sudo"; exit 1; }
     need mmdebstrap
     say "making a Debian 12 root file system with $packages"
     mkdir -p "$cache"

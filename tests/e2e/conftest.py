@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import pytest
 
+from tests.e2e.ordinary import PYTHON, Machine
 from tests.e2e.sandbox import Sandbox, Stack, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _RUN = os.urandom(8).hex()
 """What a run that was killed has left on the machine must not be taken for ours."""
@@ -34,3 +36,13 @@ def stack(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Stack]:
     yield made
     made("-p", name, "down", "-v", "-t", "0", "--remove-orphans", ok=False)
     eventually(lambda: not made.remains(), what=f"nothing remains; now: {made.remains()}")
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """An ordinary user's, in a directory where they get to."""
+    with TemporaryDirectory() as name, Machine(Path(name)) as made:
+        if made.user(PYTHON, "-c", "import orchestrator.dataclass, yaml").returncode:
+            pytest.skip("ordinary users cannot read this checkout")
+        yield made
+        made.pcompose("down", "--volumes", "--timeout", "0")

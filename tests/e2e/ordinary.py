@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
+import pytest
 import yaml
 
 from tests.e2e.sandbox import Sandbox
@@ -61,6 +62,10 @@ print("ready", flush=True)
 server.serve_forever()
 """
 """An HTTP server: address, port, what it says to everything."""
+
+
+needs_ids = pytest.mark.skipif(bool(lacks("newuidmap", "pasta", "ip")),
+                               reason=lacks("newuidmap", "pasta", "ip"))  # fmt: skip
 
 
 class Machine:
@@ -154,18 +159,18 @@ class Machine:
         assert server.stdout.readline() == "ready\n"
         return server
 
-    def user(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """A command of the user, in their home."""
+    def user(self, *argv: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """A command of the user, in their home, with more variables."""
         become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "PYTHONPATH": PATH,
                        "XDG_RUNTIME_DIR": f"{self.home}/run", "PYTHONDONTWRITEBYTECODE": "1",
-                       "COMPOSE_PROJECT_NAME": "ordinary"}  # fmt: skip
+                       "COMPOSE_PROJECT_NAME": "ordinary", **more}  # fmt: skip
         return self._sandbox.run([*become, *argv], cwd=self.home, env=environment,
                                  stdin=subprocess.DEVNULL)  # fmt: skip
 
-    def pcompose(self, *words: str) -> str:
+    def pcompose(self, *words: str, **more: str) -> str:
         """Output of a command that works."""
-        return _output(self.user(PYTHON, "-m", "orchestrator", *words))
+        return _output(self.user(PYTHON, "-m", "orchestrator", *words, **more))
 
     def holder(self) -> int:
         """Who holds the user's namespaces, seen from outside; 0: nobody."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -17,17 +15,7 @@ from tests.image.archives import docker_archive, info, pack
 
 pytestmark = [pytest.mark.e2e,
               pytest.mark.skipif(bool(ordinary.lacks()), reason=ordinary.lacks())]  # fmt: skip
-with_ids = pytest.mark.skipif(bool(ordinary.lacks("newuidmap", "pasta", "ip")),
-                              reason=ordinary.lacks("newuidmap", "pasta", "ip"))  # fmt: skip
 
-
-@pytest.fixture
-def machine() -> Iterator[Machine]:
-    with TemporaryDirectory() as name, Machine(Path(name)) as made:  # the user gets there
-        if made.user(PYTHON, "-c", "import orchestrator.dataclass, yaml").returncode:
-            pytest.skip("ordinary users cannot read this checkout")
-        yield made
-        made.pcompose("down", "--volumes", "--timeout", "0")
 
 
 def test_a_stack_of_a_user_with_one_id_works(machine: Machine) -> None:
@@ -53,7 +41,7 @@ volumes: {data: }
     assert machine.pcompose("exec", "-T", "web", "sh", "-c", command).strip() == "held"
 
 
-@with_ids
+@ordinary.needs_ids
 def test_containers_reach_other_machines_and_others_their_ports(machine: Machine) -> None:
     machine.give_ids()
     machine.give_neighbour()
@@ -81,7 +69,7 @@ services:
     assert machine.pcompose("exec", "-T", "web", "id", "-un").strip() == "www-data"
 
 
-@with_ids
+@ordinary.needs_ids
 def test_layers_hide_what_lies_below_them(machine: Machine) -> None:
     """Whiteouts and opaque directories: of an archive, and of a build and out of it again."""
     machine.give_ids()
