@@ -88,7 +88,7 @@ def _zstd(source: Peeked, *, what: str) -> Readable:
         if sys.version_info >= (3, 14):
             from compression import zstd
         else:
-            from backports import zstd  # type: ignore[import-not-found,unused-ignore]
+            from backports import zstd  # type: ignore[import,unused-ignore]
     except ImportError:
         raise ImageError(f"{what} is compressed with zstd, and there is no library for it",
                          hint="pip install backports.zstd") from None  # fmt: skip
