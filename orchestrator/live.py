@@ -187,6 +187,21 @@ class LiveProject(Project):
         return reporting.write(self._workspace, path, sink=sink)
 
 
+def keep_warm() -> None:
+    """For a process that brings up many projects: from now on that takes a tenth of a second less,
+    because their supervisors are forks of a process that is kept for it, until `let_cool` or the
+    end of this one."""
+    from orchestrator.engine import submit
+
+    submit.keep_warm()
+
+
+def let_cool() -> None:
+    """The end of `keep_warm`; no project is touched."""
+    from orchestrator.engine import submit
+
+    submit.let_cool()
+
 
 def remove_stranded() -> list[str]:
     """Take down projects whose lease is over and that nobody keeps any more, for whoever could

@@ -7,7 +7,6 @@ begun.  Decides nothing about the jobs.
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +16,9 @@ from orchestrator.engine import interruption
 from orchestrator.errors import SupervisorError, from_json
 from orchestrator.events import Sink
 from orchestrator.state.layout import Layout
-from orchestrator.supervisor import client, protocol
+from orchestrator.supervisor import client, protocol, starting
+from orchestrator.supervisor.starting import keep_warm as keep_warm
+from orchestrator.supervisor.starting import let_cool as let_cool
 
 PATIENCE = 10.0
 """Seconds a supervisor may take to listen."""
@@ -28,14 +29,14 @@ class HeadStart:
 
     def __init__(self, layout: Layout, project: str) -> None:
         self._layout, self._project = layout, project
-        self._starting: tuple[int, int] | None = None
+        self._starting: starting.Starting | None = None
 
     def begin(self) -> None:
         """Start one unless one answers; does not wait."""
         if self._starting is None and not os.path.exists(
             self._layout.control_socket(self._project)
         ):
-            self._starting = client.start(self._layout, self._project)
+            self._starting = starting.start(self._layout, self._project)
 
     def connect(self) -> client.ControlClient:
         """A connection; starts what `begin` has not."""
@@ -46,13 +47,8 @@ class HeadStart:
 
     def _await(self) -> None:
         assert self._starting is not None
-        pid, ready = self._starting
-        self._starting = None
-        try:
-            select.select([ready], [], [], PATIENCE)
-        finally:
-            os.close(ready)
-        os.waitpid(pid, os.WNOHANG)
+        begun, self._starting = self._starting, None
+        begun.wait(PATIENCE)
 
     def abandon(self) -> None:
         """There is nothing to do after all: let the supervisor end, unless it keeps something."""

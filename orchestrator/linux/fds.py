@@ -40,7 +40,7 @@ MAX_FDS = 253  # the kernel's SCM_MAX_FD
 
 _CHUNK = 1 << 16
 _BURST = 256  # so often we read before we give out what there is
-_SPACE = CMSG_SPACE(MAX_FDS * 4)
+SPACE = CMSG_SPACE(MAX_FDS * 4)
 _GONE = (errno.ECONNRESET, errno.EPIPE)
 
 
@@ -77,7 +77,7 @@ class Channel:
         data = jsontext.encode({**message, "fds": len(fds)} if fds else message).encode() + b"\n"
         if len(data) > MAX_MESSAGE:
             raise ValueError(f"a message of {len(data)} bytes is too big")
-        ancillary = [(SOL_SOCKET, SCM_RIGHTS, _pack(fds))] if fds else []
+        ancillary = [(SOL_SOCKET, SCM_RIGHTS, pack(fds))] if fds else []
         rest = memoryview(data)
         while rest:
             try:
@@ -132,7 +132,7 @@ class Channel:
         """Read what is there, once; False if there is nothing yet."""
         try:
             data, ancillary, flags, _ = self._socket.recvmsg(
-                _CHUNK, _SPACE, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
+                _CHUNK, SPACE, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return False
         except OSError as exc:
@@ -141,7 +141,7 @@ class Channel:
             data, ancillary, flags = b"", [], 0
         for level, kind, packed in ancillary:
             if level == SOL_SOCKET and kind == SCM_RIGHTS:
-                self._fds += _unpack(packed)
+                self._fds += unpack(packed)
         if flags & MSG_CTRUNC:  # we have no room for more descriptors, some are lost
             self._close_fds()
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -304,11 +304,13 @@ def _wait(sock: socket, events: int) -> None:
     poll.poll()
 
 
-def _pack(fds: Sequence[int]) -> bytes:
+def pack(fds: Sequence[int]) -> bytes:
+    """As an SCM_RIGHTS message has them (unix(7))."""
     return b"".join(fd.to_bytes(4, sys.byteorder, signed=True) for fd in fds)
 
 
-def _unpack(data: bytes) -> list[int]:
+def unpack(data: bytes) -> list[int]:
+    """The other way round."""
     # A cut message may end in the middle of a number; the kernel has not made that descriptor.
     whole = len(data) - len(data) % 4
     return [int.from_bytes(data[i:i + 4], sys.byteorder) for i in range(0, whole, 4)]

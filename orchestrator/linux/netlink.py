@@ -479,6 +479,18 @@ def _failure(code: int, flags: int, body: bytes, subject: str) -> OSError:
 # Questions
 
 
+def delete_links(netlink: Netlink, names: list[str]) -> None:
+    """One link by name; several at once by making them a group of a number nobody else has.  Those
+    that are not there are no error."""
+    if len(names) < 2:
+        netlink.run([delete_link(name) for name in names])
+        return
+    group = int.from_bytes(os.urandom(4), "big") >> 1 | 1 << 30
+    gone = (errno.ENODEV,)
+    netlink.run([set_link(name, group=group, accept=gone) for name in names])
+    netlink.run([delete_group(group)])
+
+
 def get_link(netlink: Netlink, name: str) -> Link:
     """An interface by name; OSError ENODEV where there is none."""
     body = _ifinfo(text(IFLA_IFNAME, name), number(IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS))

@@ -68,6 +68,15 @@ def parent(pid: int) -> int | None:
     return None if fields is None else int(fields[1])
 
 
+def argument_area() -> tuple[int, int]:
+    """Where in our memory the command line begins and ends that others see (fields 48 and 49 of
+    stat)."""
+    fields = _stat(os.getpid())
+    if fields is None:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return int(fields[45]), int(fields[46])
+
+
 def owner(pid: int) -> tuple[int, int]:
     """Effective user and group of a process, as we see them; ProcessLookupError."""
     found = dict(

@@ -7,11 +7,11 @@ Knows interfaces and subnets; knows neither projects nor containers.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from orchestrator.errors import NetworkError
 from orchestrator.linux import netlink, nftables
-from orchestrator.network import ipam, routes
+from orchestrator.network import endpoint, ipam, routes
 
 Address = tuple[str, str]
 """(gateway, subnet `ADDRESS/PREFIX`); of either family."""
@@ -74,12 +74,13 @@ def _create(
     ])  # fmt: skip
 
 
-def remove_bridge(interface: str, *, subnet: str) -> None:
-    """Delete the bridge and its rules.  `subnet` is for the message.  NetworkError where the kernel
-    refuses; what is not there is no error."""
+def remove_bridge(interface: str, *, subnet: str, containers: Iterable[str] = ()) -> None:
+    """Delete the bridge and its rules, and with it the links of these containers, because the
+    kernel takes as long for all as for one.  `subnet` is for the message.  NetworkError where the
+    kernel refuses; what is not there is no error."""
     try:
         with netlink.Netlink() as sock:
-            sock.run([netlink.delete_link(interface)])
+            netlink.delete_links(sock, [interface, *endpoint.host_ends(containers)])
     except OSError as exc:
         raise NetworkError(
             f"cannot remove bridge {interface} of {subnet}: {exc.strerror}", hint=_hint(exc)

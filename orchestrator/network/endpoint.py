@@ -6,7 +6,6 @@ Host-side names come from the container's id, so whoever knows the id can remove
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,7 +81,7 @@ def attach(
                 )
                 return _configure(netns.fileno(), links, dns=dns)
             except BaseException:
-                _delete(sock, _host_interfaces(container, links))
+                netlink.delete_links(sock, _host_interfaces(container, links))
                 raise
     except OSError as exc:
         what = f" {exc.filename}" if exc.filename else ""
@@ -105,7 +104,7 @@ def _create_pairs(
         sock.run(messages)
     except FileExistsError:
         # A start before this one that nobody could clean up after.
-        _delete(sock, _host_interfaces(container, links))
+        netlink.delete_links(sock, _host_interfaces(container, links))
         sock.run(messages)
     sock.run([
         netlink.set_port(host_interface(container, index), isolated=link.isolated, hairpin=hairpin)
@@ -224,23 +223,17 @@ def detach(container: str) -> None:
 def detach_all(containers: Iterable[str]) -> None:
     """Remove the links of many containers at once: the kernel then waits for its readers once, not
     once per link.  Those that went with their namespace are no error."""
-    prefixes = tuple(kind + host_interface(id_, 0)[2:-1] for id_ in containers
-                     for kind in _HOST_ENDS)  # fmt: skip
     try:
-        names = [name for _, name in socket.if_nameindex() if name.startswith(prefixes)]
+        names = host_ends(containers)
         if names:
             with netlink.Netlink() as sock:
-                _delete(sock, names)
+                netlink.delete_links(sock, names)
     except OSError as exc:
         raise NetworkError(f"cannot remove links of containers: {exc.strerror}") from exc
 
 
-def _delete(sock: netlink.Netlink, names: list[str]) -> None:
-    """One link by name; several by making them a group of a number nobody else has."""
-    if len(names) < 2:
-        sock.run([netlink.delete_link(name) for name in names])
-        return
-    group = int.from_bytes(os.urandom(4), "big") >> 1 | 1 << 30
-    gone = (errno.ENODEV,)
-    sock.run([netlink.set_link(name, group=group, accept=gone) for name in names])
-    sock.run([netlink.delete_group(group)])
+def host_ends(containers: Iterable[str]) -> list[str]:
+    """The interfaces on this machine that are left of these containers' links."""
+    prefixes = tuple(kind + host_interface(id_, 0)[2:-1] for id_ in containers
+                     for kind in _HOST_ENDS)  # fmt: skip
+    return [name for _, name in socket.if_nameindex() if name.startswith(prefixes)]

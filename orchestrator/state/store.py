@@ -13,6 +13,7 @@ than who holds a lock.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -241,13 +242,18 @@ def forget_project(layout: Layout, project: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A held lock; `fd` may be passed to another process, the lock ends with the last copy."""
+    """A held lock.  `fd` of a project's may be passed to another process; that lock ends with the
+    last copy."""
 
     fd: int
     path: str
+    is_ours: bool
+    """Nobody else is to have it: a copy that a fork of this process has by chance holds nothing."""
 
     def close(self) -> None:
         """Let go."""
+        if self.is_ours:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
         os.close(self.fd)
 
     def __enter__(self) -> Lock:
@@ -268,20 +274,25 @@ def project_lock(
     Held by somebody: LockHeldError, or with `wait` a call of `waiting` with the same words and
     then a wait without end."""
     subject = f"project {project}"
-    return _lock(layout.project_lock(project), subject, command, wait=wait, waiting=waiting)
+    fd = _lock(layout.project_lock(project), subject, command, wait=wait, waiting=waiting)
+    return Lock(fd, layout.project_lock(project), is_ours=False)
 
 
 def networks_lock(layout: Layout, *, command: str, wait: bool = True) -> Lock:
     """The right to choose subnets and addresses on this machine; held for moments only."""
-    return _lock(layout.networks_lock(), "the list of networks", command, wait=wait, waiting=None)
+    path = layout.networks_lock()
+    fd = _lock(path, "the list of networks", command, wait=wait, waiting=None)
+    return Lock(fd, path, is_ours=True)
 
 
 def volumes_lock(layout: Layout, *, command: str) -> Lock:
     """The right to give volumes to a container, or to take one away; held for moments only."""
-    return _lock(layout.volumes_lock(), "the list of volumes", command, wait=True, waiting=None)
+    path = layout.volumes_lock()
+    fd = _lock(path, "the list of volumes", command, wait=True, waiting=None)
+    return Lock(fd, path, is_ours=True)
 
 
-def _lock(path: str, subject: str, command: str, *, wait: bool, waiting: Waiting | None) -> Lock:
+def _lock(path: str, subject: str, command: str, *, wait: bool, waiting: Waiting | None) -> int:
     try:
         fd = _acquire(path, subject, wait=wait, waiting=waiting)
         _sign(fd, command)
@@ -290,7 +301,7 @@ def _lock(path: str, subject: str, command: str, *, wait: bool, waiting: Waiting
         return _lock(path, subject, command, wait=wait, waiting=waiting)
     except OSError as exc:
         raise StateError(f"cannot lock {path}: {exc.strerror}", hint=_hint(exc)) from exc
-    return Lock(fd, path)
+    return fd
 
 
 def _acquire(path: str, subject: str, *, wait: bool, waiting: Waiting | None) -> int:

@@ -12,6 +12,8 @@ from orchestrator.network import bridge, bridgeopts, forwarding
 from orchestrator.state import observe, store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orchestrator.state.layout import Layout
     from orchestrator.state.records import NetworkRecord
 
@@ -37,9 +39,10 @@ def create(layout: Layout, record: NetworkRecord) -> str | None:
         raise
 
 
-def remove(layout: Layout, record: NetworkRecord) -> None:
-    """Remove the bridge, its rules and the record; and with the last network, forwarding."""
-    bridge.remove_bridge(record.bridge, subnet=_subnets(record))
+def remove(layout: Layout, record: NetworkRecord, *, containers: Iterable[str] = ()) -> None:
+    """Remove the bridge, its rules and the record, and what is left of these containers' links; and
+    with the last network, forwarding."""
+    bridge.remove_bridge(record.bridge, subnet=_subnets(record), containers=containers)
     store.forget_network(layout, record.name)
     if not any(True for _ in observe.networks(layout)):
         forwarding.restore(_marker(layout))

@@ -1,4 +1,4 @@
-"""ControlClient: a command's end of `control.sock`, and the way to start a supervisor.
+"""ControlClient: a command's end of `control.sock`, with a supervisor at the other.
 
 Synchronous and quick to import: no anyio, no asyncio.  Knows the protocol, not what the supervisor
 does with it.
@@ -7,13 +7,13 @@ does with it.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events
 from orchestrator.errors import SupervisorError, from_json
 from orchestrator.linux import fds
+from orchestrator.supervisor import starting
 from orchestrator.supervisor.protocol import VERSION
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from orchestrator.events import Sink
     from orchestrator.state.layout import Layout
-
-_READY_FD = 3
 
 
 class ControlClient:
@@ -119,20 +117,6 @@ class ControlClient:
             self.close()
 
 
-def supervisor_argv(layout: Layout, project: str) -> list[str]:
-    """The command that runs the supervisor of a project."""
-    return [sys.executable, "-m", "orchestrator.supervisor.main",
-            "--project", project, "--data", layout.data, "--run", layout.run]  # fmt: skip
-
-
-def supervisor_environment() -> dict[str, str]:
-    """The environment for it: the same package, whether installed or run from a checkout."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    others = os.environ.get("PYTHONPATH", "")
-    paths = [root, *(p for p in others.split(os.pathsep) if p and p != root)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
 def connect(layout: Layout, project: str, *, timeout: float = 10.0) -> ControlClient | None:
     """A connection to the running supervisor, None where there is none or where it is about to
     end.  SupervisorError when one is there and does not answer."""
@@ -175,52 +159,5 @@ def open_client(layout: Layout, project: str, *, timeout: float = 10.0) -> Contr
                 f"the supervisor of project {project} does not answer",
                 hint=f"see {layout.supervisor_log(project)}",
             )
-        if not _await_ready(*start(layout, project), deadline=deadline):
+        if not starting.start(layout, project).wait(max(deadline - time.monotonic(), 0)):
             time.sleep(0.01)  # another one held the lock: it begins to listen, or ends, soon
-
-
-def start(layout: Layout, project: str) -> tuple[int, int]:
-    """Start a supervisor without waiting: (pid of a process that ends at once, a descriptor that
-    becomes readable when the supervisor listens or has ended).  For a head start while files are
-    read; `open_client` does it all."""
-    for tries_left in (2, 1, 0):
-        os.makedirs(layout.run_project(project), mode=0o700, exist_ok=True)
-        read_end, write_end = os.pipe()
-        try:
-            return _spawn(layout, project, write_end), read_end
-        except OSError as exc:
-            os.close(read_end)
-            # ENOENT: one that has just ended took the directory away between the two calls
-            if not isinstance(exc, FileNotFoundError) or not tries_left:
-                raise SupervisorError(f"cannot start the supervisor: {exc.strerror}") from exc
-        finally:
-            os.close(write_end)
-    raise AssertionError("the last try returns or raises")
-
-
-def _spawn(layout: Layout, project: str, ready: int) -> int:
-    argv = [*supervisor_argv(layout, project), "--ready", str(_READY_FD)]
-    log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    return os.posix_spawn(
-        argv[0], argv, supervisor_environment(), setsid=True,
-        setsigmask=[], setsigdef=[1, 2, 3, 13, 15],
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, ready, _READY_FD),
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 2, layout.supervisor_log(project), log_flags, 0o600),
-        ],
-    )  # fmt: skip
-
-
-def _await_ready(pid: int, ready: int, *, deadline: float) -> bool:
-    """Whether the supervisor that `start` started listens now."""
-    import select
-
-    try:
-        readable, _, _ = select.select([ready], [], [], max(deadline - time.monotonic(), 0))
-        is_ready = bool(readable) and os.read(ready, 1) != b""
-    finally:
-        os.close(ready)
-    os.waitpid(pid, 0 if readable else os.WNOHANG)  # it forks once and ends, or ends
-    return is_ready

@@ -187,3 +187,4 @@ async def _make_end(lane: Lane) -> None:
     with anyio.move_on_after(_ABORT_PATIENCE):
         await anyio.wait_readable(process.pidfd)  # readable: it has ended (pidfd_open(2))
     lane.project.services.detach(lane.id)
+    await lane.project.services.detached()

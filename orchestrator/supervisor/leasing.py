@@ -19,7 +19,7 @@ from orchestrator.linux import procfs, syscalls
 from orchestrator.runtime.process import Process
 from orchestrator.state import leases, observe
 from orchestrator.supervisor import faults
-from orchestrator.supervisor.client import supervisor_environment
+from orchestrator.supervisor.starting import supervisor_environment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,14 +13,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from orchestrator.linux import fds
+from orchestrator.linux import fds, forkserver
 from orchestrator.state.layout import Layout
-from orchestrator.supervisor.client import supervisor_argv
+from orchestrator.supervisor.starting import supervisor_argv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.linux.fds import Channel
+    from orchestrator.linux.forkserver import ForkServer
 
 
 class Options:
@@ -39,8 +40,8 @@ class Options:
 class KeeperStart:
     """The keeper comes up, on another core, while this process imports."""
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, options: Options, forks: ForkServer | None) -> None:
+        self._options, self._forks = options, forks
         self._done = _thread.allocate_lock()
         self._channel: Channel | None = None
         self._error: Exception | None = None
@@ -62,11 +63,16 @@ class KeeperStart:
         from orchestrator.runtime.keeper_client import connect_keeper
 
         layout, project = self._options.layout, self._options.project
-        return connect_keeper(
-            layout.keeper_socket(project), layout.keeper_lock(project),
-            supervisor_argv=supervisor_argv(layout, project),
-            log_path=layout.supervisor_log(project),
-        )  # fmt: skip
+        forks, self._forks = self._forks, None
+        try:
+            return connect_keeper(
+                layout.keeper_socket(project), layout.keeper_lock(project),
+                supervisor_argv=supervisor_argv(layout, project),
+                log_path=layout.supervisor_log(project), forks=forks,
+            )  # fmt: skip
+        finally:
+            if forks is not None:
+                forks.close()
 
     def take(self) -> Channel:
         """What `begin` began, the first time; a new connection from then on."""
@@ -83,11 +89,17 @@ def main(arguments: Sequence[str]) -> NoReturn:
     options = Options(arguments)
     if os.fork():
         os._exit(0)  # whoever started us has no child to wait for
+    forkserver.close_others(max(options.ready, 2) + 1)
+    supervise(options)
+
+
+def supervise(options: Options, *, forks: ForkServer | None = None) -> NoReturn:
+    """The life of this process from here on; `forks` makes its first keeper."""
     _settle(options)
     lock = fds.lock(options.layout.supervisor_lock(options.project), wait=False)
     if lock is None:
         os._exit(0)
-    keeper = KeeperStart(options)
+    keeper = KeeperStart(options, forks)
     keeper.begin()
     code = 70
     try:

@@ -68,6 +68,7 @@ class Methods:
             request.when_gone(walk.cancel)
             try:
                 await walk.run()
+                await self._project.services.detached()
             finally:
                 self._walks.discard(walk)
                 self._walked.set()

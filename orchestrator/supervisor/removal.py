@@ -24,11 +24,11 @@ async def remove(lane: Lane, *, with_volumes: bool) -> None:
     """Record first, so that a crash leaves a leftover and no half container; StateError."""
     project, layout = lane.project, lane.project.layout
     project.link.tell(forget_request(lane.spec, hierarchy=project.hierarchy))
-    project.services.detach(lane.id)
     run_dir = layout.container_run(project.name, lane.id)
     await project.in_thread(store.forget_container, layout, project.name, lane.id)
     store.remove_tree(run_dir)
     project.lanes.pop(lane.id, None)
+    project.services.detach(lane.id)
     if not project.lanes:
         project.services.impairments.heal()
     if lane.record.oneoff:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio import lowlevel
 
 from orchestrator.errors import NetworkError, StateError
 from orchestrator.network import dns, endpoint, files, waiting
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from orchestrator.supervisor.project import Project
 
 _DNS, _PORTS, _TTY = "dns/", "ports/", "tty/"
+_COMPANY = 0.02
+"""Seconds for others to come along whose links are to go too; nobody waits for it."""
 
 
 class Services:
@@ -62,8 +64,9 @@ class Services:
 
     async def remove_network(self, record: NetworkRecord) -> None:
         """Remove the bridge, its rules and its record."""
-        self._detach_now()
-        bridges.remove(self._project.layout, record)
+        ids, self._detaching = self._detaching, set()
+        remove = partial(bridges.remove, self._project.layout, record, containers=ids)
+        await self._project.in_thread(remove)
 
     def is_used(self, network: str) -> bool:
         """Whether a container of another project has it (an `external` network there)."""
@@ -203,22 +206,23 @@ class Services:
 
     def detach(self, id_: str) -> None:
         """Remove host ends of its links that have not gone with the namespace; soon, together
-        with those of others: the kernel waits once for all."""
+        with those of others or with their network: the kernel waits once for all."""
         if not self._detaching:
             self._project.group.start_soon(self._detach_soon)
         self._detaching.add(id_)
 
     async def _detach_soon(self) -> None:
-        await lowlevel.checkpoint()
+        await anyio.sleep(_COMPANY)
+        await self.detached()
+
+    async def detached(self) -> None:
+        """Do now what `detach` has put off."""
+        ids, self._detaching = self._detaching, set()
         try:
-            self._detach_now()
+            if ids:
+                await self._project.in_thread(endpoint.detach_all, ids)
         except NetworkError as exc:
             faults.note(exc.message)
-
-    def _detach_now(self) -> None:
-        ids, self._detaching = self._detaching, set()
-        if ids:
-            endpoint.detach_all(ids)
 
     # -- from one supervisor, or keeper, to the next
 

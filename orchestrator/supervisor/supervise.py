@@ -128,6 +128,7 @@ class Supervisor:
         """The keeper ends with us; of a project without containers nothing is left."""
         try:
             with anyio.move_on_after(_END_PATIENCE):
+                await self._project.services.detached()
                 await self._link.end()
             if not self._project.lanes:
                 self._remove_run_dir()

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.testing.removals import Removals
 from orchestrator.testing.stack import Stack
 
 if TYPE_CHECKING:
@@ -47,7 +49,10 @@ class Stacks:
         self._run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or os.urandom(8).hex()
         self._timeout = float(config.getini("pcompose_timeout"))
         self._keep: float | None = config.getoption("pcompose_keep")
-        self._is_swept = False
+        self._removals = Removals()
+        self._leaving: set[str] = set()
+        """Names of those that are, or may be, on their way out."""
+        self._has_begun = False
 
     def of(self, item: pytest.Item) -> Iterator[Kept]:
         """Those that the test could use: made for it or for what it is part of."""
@@ -64,7 +69,7 @@ class Stacks:
             if not again and kept.node is node and kept.wish == wish:
                 return kept.stack
         number = 0
-        while (name := self._name(wish, node, number)) in self._kept:
+        while (name := self._name(wish, node, number)) in {*self._kept, *self._leaving}:
             number += 1
         return self._make(name, wish, node, fixture=fixture)
 
@@ -92,23 +97,41 @@ class Stacks:
         )  # fmt: skip
         stack = Stack(project, default_timeout=self._timeout)
         self._kept[name] = Kept(stack, wish, node, fixture)
+        self._begin(node.session)
         node.addfinalizer(lambda: self._remove(name))  # before anything is made
-        self._sweep()
         terms = Terms(holder=os.getpid(), idle=self._keep, volumes=True)
         policy = UpPolicy(services=wish.services, ports=wish.ports, terms=terms, build="always")
         project.up(policy, wait=wish.wait, wait_timeout=self._timeout, sink=stack.hear)
         return stack
 
-    def _sweep(self) -> None:
-        """Once: what a run left that was killed together with all who would have tidied up."""
-        if not self._is_swept:
-            from orchestrator.live import remove_stranded
+    def _begin(self, session: pytest.Session) -> None:
+        """Once: remove what a run left that was killed together with all who would have tidied up,
+        and have supervisors begin quickly."""
+        if self._has_begun:
+            return
+        from orchestrator.live import keep_warm, remove_stranded
 
-            self._is_swept = True
-            remove_stranded()
+        self._has_begun = True
+        keep_warm()
+        session.addfinalizer(self._end)  # runs last: the first is the last
+        remove_stranded()
+
+    def _end(self) -> None:
+        from orchestrator.live import let_cool
+
+        try:
+            self._removals.wait()
+        finally:
+            let_cool()
 
     def _remove(self, name: str) -> None:
         """Where no other worker has it and it is not to be kept, everything of it goes, its data
         too: nobody will look at it again."""
         kept = self._kept.pop(name)
-        kept.stack.project.let_go(holder=os.getpid())
+        let_go = partial(kept.stack.project.let_go, holder=os.getpid())
+        if self._keep is not None or kept.wish.share == "all":
+            let_go()
+            return
+        self._leaving.add(name)
+        kept.stack.project.stop(timeout=0)
+        self._removals.begin(let_go, name=name)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 
 import pytest
 
 from orchestrator.errors import PcomposeError
+from orchestrator.linux import fds, procfs
 from orchestrator.runtime.spec import Healthcheck
-from orchestrator.supervisor import client, protocol
+from orchestrator.supervisor import protocol, starting
 from tests.runtime.kept import kernel_tells_exit_codes
 from tests.supervisor.ground import Ground
 
@@ -152,16 +154,12 @@ def test_a_kill_while_containers_start_leaves_what_the_next_up_can_finish(
 
 def test_a_second_supervisor_ends_at_once(ground: Ground) -> None:
     ground.up(ground.spec("web", FOREVER))
-    pid, ready = client.start(ground.layout, "p")
-    assert os.read(ready, 1) == b""
-    os.close(ready)
-    os.waitpid(pid, 0)
+    assert not starting.start(ground.layout, "p").wait(30)
 
 
 def test_a_supervisor_outlives_who_started_it(ground: Ground) -> None:
-    starter, ready = client.start(ground.layout, "p")
-    os.close(ready)  # as the kernel does for a command that was killed
-    os.waitpid(starter, 0)
+    begun = starting.start(ground.layout, "p")
+    begun.wait(0)  # closes its end as the kernel does for a command that was killed
     ground.info()
     with open(ground.layout.supervisor_log("p")) as log:
         assert log.read() == ""
@@ -174,3 +172,37 @@ def test_a_supervisor_with_nothing_to_keep_ends_and_is_started_again(ground: Gro
     info = ground.info()
     ground.until_ended(info["pid"])
     assert ground.info()["pid"] != info["pid"]
+
+
+def test_what_has_begun_as_a_fork_is_as_any_other(ground: Ground) -> None:
+    """Of a warm process, which ends before it."""
+    starting.keep_warm()
+    try:
+        ground.up(web := ground.spec("web", FOREVER))
+        warm = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+                if f"orchestrator.supervisor.warm {os.getpid()}" in procfs.command_line(pid)]
+    finally:
+        starting.let_cool()
+    info = ground.info()
+    assert procfs.parent(info["pid"]) not in (0, os.getpid())
+    assert warm
+    assert not any("warm" in procfs.command_line(pid) for pid in warm)
+    argv = starting.supervisor_argv(ground.layout, ground.project)
+    assert procfs.command_line(info["pid"]).startswith(" ".join(argv))
+    assert f"pcompose-keeper {ground.project} " in procfs.command_line(info["keeper_pid"])
+    assert fds.lock_holder(ground.layout.supervisor_lock("p")).startswith(str(info["pid"]))
+    ground.kill(info["pid"])
+    assert ground.info()["pid"] != info["pid"]  # the keeper knows how one is started
+    assert ground.status(web).state == "running"
+    ground.down()
+
+
+def test_nothing_that_its_starter_has_open_stays_open_with_it(ground: Ground) -> None:
+    ours, theirs = os.pipe()
+    os.set_inheritable(theirs, True)
+    try:
+        ground.up(ground.spec("web", FOREVER))
+    finally:
+        os.close(theirs)
+    assert select.select([ours], [], [], 30)[0]  # at its end
+    os.close(ours)
