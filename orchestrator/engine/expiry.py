@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from orchestrator.engine import leases as leasing
-from orchestrator.engine import lifecycle, snapshots
+from orchestrator.engine import lifecycle
 from orchestrator.engine.workspace import Choice, Workspace
 from orchestrator.errors import PcomposeError
 from orchestrator.events import ignore
@@ -32,10 +32,8 @@ def expire(layout: Layout, project: str, *, stamp: str | None = None) -> None:
 
     policy = DownPolicy(volumes=lease.volumes, timeout=0 if lease.volumes else None,
                         remove_orphans=True)  # fmt: skip
-    is_done = lifecycle.down(workspace, policy, images="local" if lease.volumes else None,
-                             sink=ignore, provided=is_still_so)  # fmt: skip
-    if is_done and lease.volumes:
-        snapshots.remove_all(layout, project)
+    lifecycle.down(workspace, policy, images="local" if lease.volumes else None, sink=ignore,
+                   provided=is_still_so, snapshots=lease.volumes)  # fmt: skip
 
 
 def let_go(workspace: Workspace, *, holder: int) -> bool:
@@ -45,10 +43,8 @@ def let_go(workspace: Workspace, *, holder: int) -> bool:
         return leasing.let_go(workspace.layout, workspace.name, holder=holder)
 
     policy = DownPolicy(volumes=True, timeout=0, remove_orphans=True)
-    is_done = lifecycle.down(workspace, policy, images="local", sink=ignore, provided=is_last)
-    if is_done:
-        snapshots.remove_all(workspace.layout, workspace.name)
-    return is_done
+    return lifecycle.down(workspace, policy, images="local", sink=ignore, provided=is_last,
+                          snapshots=True)  # fmt: skip
 
 
 def remove_stranded() -> list[str]:

@@ -19,6 +19,7 @@ from orchestrator.errors import ImageNotFoundError, UsageError
 from orchestrator.events import Progress, Sink, Warned, ignore
 from orchestrator.image.host import is_host
 from orchestrator.plan import teardown
+from orchestrator.plan.actions import RemoveContainer
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.policy import DownPolicy
 from orchestrator.supervisor import protocol
@@ -44,10 +45,10 @@ def _is_nothing(name: str, observed: Observed) -> bool:
 
 def down(
     workspace: Workspace, policy: DownPolicy, *, images: str | None, sink: Sink,
-    provided: Callable[[], bool] | None = None,
+    provided: Callable[[], bool] | None = None, snapshots: bool = False,
 ) -> bool:  # fmt: skip
-    """Stop and remove; False where there was nothing, or where `provided` says, under the lock,
-    that it is not to be done."""
+    """Stop and remove, with `snapshots` those too; False where there was nothing, or where
+    `provided` says, under the lock, that it is not to be done."""
     if _is_nothing(workspace.name, workspace.observe()) and images is None and provided is None:
         return False
     with Change(workspace, command="down", sink=sink) as change:
@@ -56,10 +57,33 @@ def down(
         declared = declared_if_any(workspace, sink=sink)
         observed = workspace.observe()
         plan = teardown.down(observed, policy, declared=declared)
-        _carry_out(change, plan, observed, last=True)
+        for message in plan.warnings:
+            sink(Warned(message=message))
+        jobs = [translate.teardown_job(node, observed) for node in plan]
+        if images is not None or snapshots:
+            change.execute(jobs)
+            jobs = []
         if images is not None:
             _remove_images(workspace, observed, declared, which=images, sink=sink)
+        if snapshots:
+            _remove_snapshots(workspace)
+        if _leaves_nothing(plan, observed):
+            change.end(jobs)
+        else:
+            change.execute(jobs, last=True)
     return bool(plan) or images is not None
+
+
+def _leaves_nothing(plan: Plan, observed: Observed) -> bool:
+    """Of the containers; a network that is still in use is told by the supervisor."""
+    removed = {n.action.container for n in plan if isinstance(n.action, RemoveContainer)}
+    return removed.issuperset(c.record.id for c in observed.containers)
+
+
+def _remove_snapshots(workspace: Workspace) -> None:
+    from orchestrator.engine import snapshots
+
+    snapshots.remove_all(workspace.layout, workspace.name)
 
 
 def _remove_images(

@@ -6,6 +6,7 @@ wrong is found before the first job is sent.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
@@ -52,6 +53,7 @@ class Change:
         self.layout = workspace.layout
         self.head = submit.HeadStart(self.layout, workspace.name)
         self._lock: store.Lock | None = None
+        self._is_over = False
 
     def __enter__(self) -> Self:
         self._lock = store.project_lock(
@@ -69,7 +71,8 @@ class Change:
     def __exit__(self, *exc: object) -> None:
         try:
             self.head.abandon()
-            tidy(self.workspace)
+            if not self._is_over:
+                tidy(self.workspace)
         finally:
             assert self._lock is not None
             self._lock.close()
@@ -96,6 +99,16 @@ class Change:
             return {}
         return submit.run(self.head, jobs, lock=self.lock, sink=self.sink, last=last,
                           parallel=self.workspace.choice.parallel)  # fmt: skip
+
+    def end(self, jobs: Sequence[protocol.Job]) -> None:
+        """The last jobs of the project; then the supervisor forgets it, also where we are killed
+        before we see that."""
+        if not jobs and not os.path.exists(self.layout.control_socket(self.workspace.name)):
+            return  # nobody else knows of it
+        numbers = tuple(job.number for job in jobs)
+        last = protocol.ForgetProject(number=max(numbers, default=0) + 1, after=numbers)
+        self.execute([*jobs, last], last=True)
+        self._is_over = True  # from here on it may be somebody else's
 
 
 def tidy(workspace: Workspace) -> None:

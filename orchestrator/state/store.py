@@ -16,7 +16,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from orchestrator.dataclass import dataclass, replace
@@ -92,8 +92,6 @@ def _rename(temporary: str, path: str) -> None:
 
 
 def _hint(exc: OSError) -> str | None:
-    import errno
-
     return {
         errno.ENOSPC: "the file system is full",
         errno.EDQUOT: "your quota is used up",
@@ -234,10 +232,30 @@ def forget_project(layout: Layout, project: str) -> bool:
     containers are left, and then nothing is removed."""
     if any(True for _ in scan(layout.containers(project))):
         return False
-    unlink(layout.project_record(project))
-    # with the lock file: `fds.lock` notices that its file is no longer the one at the path
-    remove_tree(layout.project(project))
+    directory = layout.project(project)
+    last = (layout.project_lease(project), layout.project_lock(project))
+    _remove_entries(directory, but=last)
+    for path in last:  # without its lock it is the next one's: nothing more of it is touched
+        unlink(path)
+    try:
+        os.rmdir(directory)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+            raise StateError(f"cannot remove {directory}: {exc.strerror}") from exc
     return True
+
+
+def _remove_entries(directory: str, *, but: Sequence[str]) -> None:
+    try:
+        with os.scandir(directory) as entries:
+            found = [e for e in entries if e.path not in but]
+    except FileNotFoundError:
+        return
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            remove_tree(entry.path)
+        else:
+            unlink(entry.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import events
 from orchestrator.errors import PcomposeError, StateError
 from orchestrator.names import LABEL_ANONYMOUS, LABEL_PROJECT
-from orchestrator.state import store, volumes
+from orchestrator.state import observe, store, volumes
 from orchestrator.state.records import (
     ContainerRecord,
     ContainerStatus,
@@ -78,6 +78,8 @@ class Executor:
                                   lane.unpause())  # fmt: skip
             case protocol.RemoveContainer():
                 await self._remove(job)
+            case protocol.ForgetProject():
+                self._forget_project()
             case protocol.RunHooks():
                 await self._run_hooks(job)
             case protocol.WaitFor():
@@ -239,6 +241,12 @@ class Executor:
         layout = self._project.layout
         store.forget_container(layout, self._project.name, id_)
         store.remove_tree(layout.container_run(self._project.name, id_))
+
+    def _forget_project(self) -> None:
+        name, layout = self._project.name, self._project.layout
+        networks = (network.record.project for network in observe.networks(layout))
+        if not self._project.lanes and name not in networks:
+            store.forget_project(layout, name)
 
     # -- hooks
 

@@ -17,7 +17,7 @@ import anyio
 
 from orchestrator.linux import procfs, syscalls
 from orchestrator.runtime.process import Process
-from orchestrator.state import leases, observe
+from orchestrator.state import leases
 from orchestrator.supervisor import faults
 from orchestrator.supervisor.starting import supervisor_environment
 
@@ -53,15 +53,8 @@ class Leasing:
             self._changed.set()
 
     def is_held(self) -> bool:
-        """Whether there is a lease, and something that has to be removed at its end."""
-        if self._lease is None:
-            return False
-        project, layout = self._project, self._project.layout
-        if project.lanes or any(n.record.project == project.name for n in observe.networks(layout)):
-            return True
-        return self._lease.volumes and any(
-            v.project == project.name for v in observe.volumes(layout)
-        )
+        """Whether there is a lease: at its end there is something to remove, if only itself."""
+        return self._lease is not None
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -132,6 +132,12 @@ class RemoveContainer(Job):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetProject(Job):
+    """The records that are left, its lease too, where it has no container and no network any more;
+    the last job of a project, for which nobody but the supervisor needs to live on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunHooks(Job):
     """The container's hooks of `phase`, one after the other; a failing one is an error.
 
@@ -166,7 +172,7 @@ KINDS: dict[str, type[Job]] = {
     c.__name__: c
     for c in (CreateNetwork, RemoveNetwork, CreateVolume, RemoveVolume, CreateContainer,
               StartContainer, StopContainer, KillContainer, PauseContainer, UnpauseContainer,
-              RemoveContainer, RunHooks, WaitFor)
+              RemoveContainer, ForgetProject, RunHooks, WaitFor)
 }  # fmt: skip
 
 

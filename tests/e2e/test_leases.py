@@ -94,6 +94,21 @@ def test_a_lease_outlives_the_supervisor_and_the_keeper(
     eventually(lambda: is_gone(stack))
 
 
+def test_what_a_killed_down_leaves_goes_with_the_lease(
+    stack: Stack, sleeper: subprocess.Popen[bytes]
+) -> None:
+    stack.write(IDLE)
+    for delay in (0.1, 0.2, 0.3):
+        up(stack, "--while-pid", str(sleeper.pid))
+        running = stack.start("-p", stack.name, "down", start_new_session=True)
+        time.sleep(delay)  # the moment is the parameter: nothing is waited for
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+    sleeper.kill()
+    sleeper.wait()
+    eventually(lambda: is_gone(stack))
+
+
 def test_use_keeps_an_idle_project(stack: Stack) -> None:
     stack.write(IDLE.replace("sleep infinity", "python3 -m http.server 8000"))
     up(stack, "--idle", "1500ms")

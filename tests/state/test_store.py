@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +77,23 @@ def test_a_project_is_forgotten_only_without_containers(layout: Layout) -> None:
     assert not store.forget_project(layout, "p")
     store.forget_container(layout, "p", "id")
     assert store.forget_project(layout, "p")
+    assert not os.path.exists(layout.project("p"))
+
+
+def test_who_waits_for_a_project_that_is_forgotten_has_it_anew(layout: Layout) -> None:
+    """Each finds, as long as it has the lock, what it has written, and the last leaves nothing."""
+    record = ProjectRecord(name="p", working_dir="/", config_files=[])
+
+    def take_turns(_: int) -> None:
+        for _ in range(40):
+            with store.project_lock(layout, "p", command="test", wait=True):
+                store.save_project(layout, record)
+                time.sleep(0)
+                assert store.read_record(layout.project_record("p"), ProjectRecord) == record
+                assert store.forget_project(layout, "p")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take_turns, range(4)))
     assert not os.path.exists(layout.project("p"))
 
 
