@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.dataclass import replace
-from orchestrator.engine import lifecycle, reconcile, snapshots
+from orchestrator.engine import lifecycle, reconcile, snapshots, submit
 from orchestrator.engine.workspace import Workspace, check_project_name
 from orchestrator.errors import UsageError
 from orchestrator.plan.policy import UpPolicy
@@ -36,8 +36,14 @@ def fork(
         if one.observe().containers:
             raise UsageError(f"there is a project {one.name} already",
                              hint=f"take it down first: pcompose -p {one.name} down -v")
-    for one in forks:
-        policy = UpPolicy(start=False, ports="auto", terms=terms)
-        reconcile.up(one, policy, wait=False, wait_timeout=None, sink=sink)
-        snapshots.restore(one, snapshot, (), sink=sink, origin=workspace.name)
+    submit.keep_warm()
+    try:
+        for one in forks:
+            policy = UpPolicy(start=False, ports="auto", terms=terms)
+            reconcile.up(one, policy, wait=False, wait_timeout=None, sink=sink)
+            snapshots.restore(one, snapshot, (), sink=sink, origin=workspace.name)
+            lifecycle.start(one, (), wait=False, wait_timeout=None, sink=sink)
+    finally:
+        submit.let_cool()
+    for one in forks:  # they have begun: the slowest is what it takes
         lifecycle.start(one, (), wait=True, wait_timeout=None, sink=sink)

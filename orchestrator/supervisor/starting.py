@@ -125,21 +125,25 @@ class _Warm:
 
 
 _warm: _Warm | None = None
+_wishes = 0
 
 
 def keep_warm() -> None:
     """From now on the supervisors that this process starts are forks of one that has imported
-    everything, until `let_cool`: of use to whoever starts many."""
-    global _warm
+    everything, until each who has called this has called `let_cool`: of use to whoever starts
+    many."""
+    global _warm, _wishes
+    _wishes += 1
     if _warm is None:
         _warm = _Warm()
 
 
 def let_cool() -> None:
     """No more of that; supervisors that run are not touched."""
-    global _warm
-    was, _warm = _warm, None
-    if was is not None:
+    global _warm, _wishes
+    _wishes -= 1
+    if _wishes == 0 and _warm is not None:
+        was, _warm = _warm, None
         was.close()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 LINES = 200
 """Most lines of output in a report; the files have all."""
+PROBES = 3
+"""Results of a health check in a report, the last ones."""
 
 
 def section(stack: Stack, *, since: float) -> str:
-    """Each container's state, its last probe, and what was written since `since` (seconds since
+    """Each container's state, its last probes, and what was written since `since` (seconds since
     the epoch)."""
     parts = [line for state in stack.states() for line in _state(state)]
     parts += [f"warning: {message}" for message in stack.warnings]
@@ -43,9 +46,9 @@ def _state(state: ServiceState) -> Iterator[str]:
     if state.error:
         words.append(state.error)
     yield f"{state.name}: {', '.join(words)}"
-    for probe in state.probes[-1:]:
+    for probe in state.probes[-PROBES:]:
         output = str(probe.get("output", "")).strip()
-        yield f"  last probe (exit {probe.get('exit_code')}): {output}".rstrip(": ")
+        yield f"  probe (exit {probe.get('exit_code')}): {output}".rstrip(": ")
 
 
 def _output(stack: Stack, *, since: float) -> Iterator[str]:
@@ -58,6 +61,8 @@ def _output(stack: Stack, *, since: float) -> Iterator[str]:
 def keep(stack: Stack, directory: Path, *, since: float, nodeid: str) -> Path:
     """Write report.txt, the whole log of each container, ps.json and events.jsonl into a directory
     of the test's own below `directory`; that directory."""
+    from orchestrator import events
+
     place = directory / re.sub(r"[^A-Za-z0-9_.\[\]-]+", "_", nodeid)[-150:] / stack.name
     (place / "logs").mkdir(parents=True, exist_ok=True)
     (place / "report.txt").write_text(section(stack, since=since) + "\n")
@@ -68,4 +73,8 @@ def keep(stack: Stack, directory: Path, *, since: float, nodeid: str) -> Path:
         (place / "logs" / f"{name}.log").write_text("".join(lines))
     states = [{name: getattr(s, name) for name in s.__slots__} for s in stack.states()]
     (place / "ps.json").write_text(json.dumps(states, indent=2) + "\n")
+    happened = stack.project.events(since=0.0, until=time.time())
+    (place / "events.jsonl").write_text(
+        "".join(json.dumps(events.to_json(event)) + "\n" for event in happened)
+    )
     return place

@@ -25,6 +25,11 @@ services:
     image: pcompose/host
     command: sleep infinity
     healthcheck: {test: "echo looks bad; exit 4", interval: 50ms, retries: 1}
+  hungry:
+    image: pcompose/host
+    command: python3 -c "x = b'x' * (200 << 20)"
+    mem_limit: 30m
+    memswap_limit: 30m
 """
 TWO_TESTS = """
 import pytest
@@ -43,6 +48,8 @@ class TestBoth:
         compose_project.wait_for("chat", log="of the bad test")
         with pytest.raises(Exception, match="not ready after 0.3s: health: (un|start)"):
             compose_project.wait_for("checked", health=True, timeout=0.3)
+        with pytest.raises(Exception, match="out of memory|137"):
+            compose_project.wait_for("hungry", log="never written")
         compose_project.kill("victim")
         assert not "all is well"
 
@@ -58,8 +65,9 @@ def test_the_report_has_states_and_the_output_of_this_test_only(suite: Suite) ->
     assert said.count(f"- pcompose pt-{suite.directory.name}-") == 1
     assert "chat-1: running" in said
     assert "victim-1: exited (137)" in said
+    assert "hungry-1: exited (137), killed for want of memory" in said
     assert "checked-1: running, unhealthy" in said
-    assert "last probe (exit 4): looks bad" in said
+    assert "  probe (exit 4): looks bad" in said
     assert "chat-1 | of the bad test" in said
     assert "| of the good test" not in said
     (place,) = (suite.directory / "kept").glob("*test_bad*/pt-*")
@@ -68,7 +76,11 @@ def test_the_report_has_states_and_the_output_of_this_test_only(suite: Suite) ->
     assert "stdout from the start" in kept
     assert "of the good test" in kept
     states = json.loads((place / "ps.json").read_text())
-    assert [s["name"] for s in states] == ["chat-1", "checked-1", "victim-1"]
+    assert [s["name"] for s in states] == ["chat-1", "checked-1", "hungry-1", "victim-1"]
+    assert states[1]["probes"][0]["exit_code"] == 4
+    events = [json.loads(line) for line in (place / "events.jsonl").read_text().splitlines()]
+    ended = [(e["service"], e["exit_code"]) for e in events if e["action"] == "die"]
+    assert ended == [("hungry", 137), ("victim", 137)]
 
 
 def test_a_stack_that_does_not_come_up_is_told_in_full(suite: Suite) -> None:
