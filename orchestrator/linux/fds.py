@@ -228,9 +228,8 @@ def lock(path: str, *, wait: bool) -> int | None:
     """The exclusive flock(2) of `path` as an open descriptor that holds it until it and all its
     copies are closed; None if somebody else holds it and we do not wait.  Makes the file and its
     directory; writes "pid command" into it for `lock_holder`.  CLOEXEC."""
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = _open_lock(path)
         try:
             if not _flock(fd, wait=wait):
                 os.close(fd)
@@ -242,6 +241,18 @@ def lock(path: str, *, wait: bool) -> int | None:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _open_lock(path: str) -> int:
+    """Others may make its directory and remove it, between one call and the next."""
+    for tries_left in reversed(range(100)):
+        try:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except (FileExistsError, FileNotFoundError):
+            if not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def lock_holder(path: str) -> str:

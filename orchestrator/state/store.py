@@ -314,9 +314,6 @@ def _lock(path: str, subject: str, command: str, *, wait: bool, waiting: Waiting
     try:
         fd = _acquire(path, subject, wait=wait, waiting=waiting)
         _sign(fd, command)
-    except FileNotFoundError:
-        # a `down` that we waited for took the directory with it: make it again
-        return _lock(path, subject, command, wait=wait, waiting=waiting)
     except OSError as exc:
         raise StateError(f"cannot lock {path}: {exc.strerror}", hint=_hint(exc)) from exc
     return fd
