@@ -33,7 +33,7 @@ from orchestrator.events import Progress, Sink, Warned
 from orchestrator.plan import actions, resources, teardown
 from orchestrator.plan.policy import UpPolicy
 from orchestrator.runtime.spec import ContainerSpec
-from orchestrator.state import store
+from orchestrator.state import snapshots, store
 from orchestrator.state.records import ProjectRecord
 from orchestrator.supervisor import protocol
 
@@ -118,6 +118,7 @@ def tidy(workspace: Workspace) -> None:
     material.sweep(workspace.layout, workspace.name, observed)
     mine = [n for n in observed.networks.values() if n.record.project == workspace.name]
     if not observed.containers and not mine:
+        snapshots.sweep(workspace.layout, workspace.name)
         store.forget_project(workspace.layout, workspace.name)
 
 

@@ -130,7 +130,7 @@ def remove(layout: Layout, project: str, names: Sequence[str]) -> None:
 def remove_all(layout: Layout, project: str) -> None:
     """Forget all of a project, and its copies that a crash left half-made."""
     remove(layout, project, [record.name for record in snapshots.of_project(layout, project)])
-    _Copies(layout, project).sweep()
+    snapshots.sweep(layout, project)
 
 
 def _remove_empty(directory: str) -> None:
@@ -228,12 +228,13 @@ class _Copies:
     """What containers have written, on its way into `frozen`."""
 
     def __init__(self, layout: Layout, project: str) -> None:
-        self._layout, self._prefix = layout, f".{project}."
+        self._layout, self._project = layout, project
+        self._prefix = snapshots.making(project)
         self._made: dict[str, str] = {}
 
     def make(self, containers: Sequence[ObservedContainer]) -> None:
         """Copy; no lock is needed, nobody else knows of them."""
-        self.sweep()
+        snapshots.sweep(self._layout, self._project)
         os.makedirs(self._layout.frozen(""), mode=0o700, exist_ok=True)
         for container in containers:
             id_ = os.urandom(8).hex()
@@ -251,14 +252,6 @@ class _Copies:
         for id_ in self._made.values():
             os.rename(f"{base}/{self._prefix}{id_}", f"{base}/{id_}")
         return self._made
-
-    def sweep(self) -> None:
-        """What a crash left of this project."""
-        base = self._layout.frozen("")
-        if os.path.isdir(base):
-            for name in os.listdir(base):
-                if name.startswith(self._prefix):
-                    store.remove_tree(f"{base}/{name}")
 
 
 def _copy(source: str, target: str) -> None:

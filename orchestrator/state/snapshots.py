@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import StateError
@@ -36,3 +37,19 @@ def collect(layout: Layout) -> None:
                 kept.update(record.containers.values())
                 kept.update(id_ for ids in record.volumes.values() for id_ in ids)
     layers.collect(layout, kept=kept)
+
+
+def sweep(layout: Layout, project: str) -> None:
+    """Remove the copies that a crash left half-made; under the project's lock."""
+    try:
+        with os.scandir(layout.frozen("")) as entries:
+            found = [e.path for e in entries if e.name.startswith(making(project))]
+    except FileNotFoundError:
+        return
+    for path in found:
+        store.remove_tree(path)
+
+
+def making(project: str) -> str:
+    """What the names of copies begin with as long as they are no layers."""
+    return f".{project}."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import events
 from orchestrator.errors import PcomposeError, StateError
 from orchestrator.names import LABEL_ANONYMOUS, LABEL_PROJECT
-from orchestrator.state import observe, store, volumes
+from orchestrator.state import observe, snapshots, store, volumes
 from orchestrator.state.records import (
     ContainerRecord,
     ContainerStatus,
@@ -246,6 +246,7 @@ class Executor:
         name, layout = self._project.name, self._project.layout
         networks = (network.record.project for network in observe.networks(layout))
         if not self._project.lanes and name not in networks:
+            snapshots.sweep(layout, name)
             store.forget_project(layout, name)
 
     # -- hooks

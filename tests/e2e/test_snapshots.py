@@ -141,6 +141,9 @@ def test_killed_at_any_moment_nothing_is_lost(filled: Stack) -> None:
         if verb == "restore":
             stack.execute("db", "sh", "-c", "echo two > /data/two")
         assert stack.execute("db", "sha256sum", "/data/blob", "/data/two") == saved, number
+    half_made = stack.directory.parent / f"data/frozen/.{stack.name}.{'0' * 16}"
+    half_made.mkdir()
+    (half_made / "upper").mkdir()
     forget(stack)
 
 
