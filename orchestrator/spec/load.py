@@ -47,10 +47,11 @@ def load(options: LoadOptions) -> Project:
 def _loaded(options: LoadOptions, given: Inputs, report: Report) -> Project:
     sources = Sources(options, report)
     name = _name(options, given, sources)
-    variables = {**given.environment, "COMPOSE_PROJECT_NAME": name}
+    is_raw = "interpolation" in options.skip
+    variables = {} if is_raw else {**given.environment, "COMPOSE_PROJECT_NAME": name}
     scope = Scope(
         sources=sources, report=report, variables=variables, working_dir=given.working_dir,
-        search_dir=given.working_dir, home=variables.get("HOME", ""), skip=options.skip,
+        search_dir=given.working_dir, home=given.environment.get("HOME", ""), skip=options.skip,
         chain=given.files,
     )  # fmt: skip
     root = assemble.assemble(given.files, scope)
@@ -58,7 +59,7 @@ def _loaded(options: LoadOptions, given: Inputs, report: Report) -> Project:
         raise SpecError("the Compose file is empty", where=report.shown(given.files[0]))
     if "normalization" not in options.skip:
         root = defaults.normalise(root, variables)
-    if "interpolation" in options.skip:  # text where numbers belong: there is nothing to bind
+    if is_raw:  # text where numbers belong: there is nothing to bind
         report.finish()
         return Project(name=name, working_dir=given.working_dir, files=given.files, services={},
                        tree=root, seen_from=given.cwd, warnings=tuple(report.warnings))  # fmt: skip
