@@ -111,6 +111,7 @@ class Keeper:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.runtime = tempfile.TemporaryDirectory(dir="/run")  # as it is where it is not said
         make_links(directory / "lower")
         (directory / "lower/etc").mkdir()
         self.hierarchy = Hierarchy.detect()
@@ -121,17 +122,18 @@ class Keeper:
     def launch(self, number: int) -> float:
         """Milliseconds from the message to the news of its end."""
         place = self.directory / f"c{number}"
-        for name in ("run", "log"):
-            (place / name).mkdir(parents=True)
+        run_dir = Path(self.runtime.name, f"c{number}")
+        (place / "log").mkdir(parents=True)
+        run_dir.mkdir()
         for name in ("hosts", "resolv.conf", "hostname"):
-            (place / "run" / name).touch()
+            (run_dir / name).touch()
         spec = ContainerSpec(
             id=os.urandom(32).hex(), name="bench", project="bench", service="bench", index=1,
             argv=("/usr/bin/true",), environment={}, hostname="bench", capabilities=caps.DEFAULT,
             rootfs=Rootfs(lowers=(f"{self.directory}/lower",), upper=f"{place}/upper",
                           work=f"{place}/work", target=f"{place}/root", host_usr=True))
         request = launch_request(
-            spec, run_dir=f"{place}/run", log_dir=f"{place}/log", exit_path=f"{place}/exit.json",
+            spec, run_dir=str(run_dir), log_dir=f"{place}/log", exit_path=f"{place}/exit.json",
             hierarchy=self.hierarchy, wait_for_network=False, stdio="log")
         begun = time.perf_counter()
         self.channel.send(request)
@@ -151,6 +153,7 @@ class Keeper:
         while self.channel.receive() is not None:
             pass
         self.channel.close()
+        self.runtime.cleanup()
 
 
 def table(found: dict[str, float]) -> str:

@@ -20,10 +20,11 @@ import time
 
 from orchestrator.linux import fds as descriptors
 from orchestrator.linux import procfs, syscalls
+from orchestrator.linux.outbox import Outbox
 from orchestrator.runtime import kept
 from orchestrator.runtime.child import IGNORED_BY_KEEPER
 from orchestrator.runtime.kept import Container, Execution, Origin, Task
-from orchestrator.runtime.loop import HANGUP, Loop
+from orchestrator.runtime.loop import HANGUP, READ, WRITE, Loop
 from orchestrator.runtime.pump import Pump
 
 TYPE_CHECKING = False
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from orchestrator.runtime.kept import Message
 
 _PATIENCE = 2.0
-"""Seconds a supervisor may leave its socket full, and an adopted zombie its parent."""
+"""Seconds for the last members of cgroups, and for the parent of an adopted zombie."""
+_MOST_UNREAD = 64 << 20
+"""Bytes a supervisor may leave unread: more is no sign of life."""
 _FIRST_CONTACT = 30.0
 _LONGEST_PAUSE = 30.0
 _HEALTHY = 10.0
@@ -53,6 +56,7 @@ class Keeper:
         self._supervisor_argv = list(supervisor_argv)
         self._loop = Loop(self._report)
         self._channel: Channel | None = None
+        self._outbox: Outbox | None = None
         self._containers: dict[str, Container] = {}
         self._executions: dict[str, Execution] = {}
         self._stored: dict[str, list[int]] = {}
@@ -87,10 +91,30 @@ class Keeper:
         if self._channel is not None:  # its successor is here before its end has reached us
             self._drop_channel()
         self._channel = descriptors.Channel(sock)
+        self._outbox = Outbox(sock, limit=_MOST_UNREAD)
         self._connected_at = time.monotonic()
-        self._loop.watch(sock.fileno(), self._hear)
+        self._loop.watch(sock.fileno(), self._converse)
 
-    def _hear(self, _: int) -> None:
+    def _converse(self, events: int) -> None:
+        assert self._outbox is not None
+        if events & WRITE:
+            self._outbox.push()
+            self._attend()
+        if events & ~WRITE and self._channel is not None:
+            self._hear()
+
+    def _attend(self) -> None:
+        """Wait for words of the supervisor, and for room where there is more to be told."""
+        assert self._channel is not None
+        assert self._outbox is not None
+        if self._outbox.is_broken:
+            note("the supervisor is gone, or does not read")
+            self._lose_supervisor()
+            return
+        events = READ if self._outbox.is_empty else READ | WRITE
+        self._loop.watch(self._channel.fileno(), self._converse, events=events)
+
+    def _hear(self) -> None:
         assert self._channel is not None
         channel = self._channel
         try:
@@ -117,24 +141,22 @@ class Keeper:
                 os.close(fd)
 
     def _tell(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send if somebody listens; a supervisor that does not read is given up."""
-        if self._channel is None:
+        """Send if somebody listens.  Nobody waits for a supervisor that is too busy to read."""
+        if self._outbox is None:
             return
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLOUT)
-        try:
-            if not poll.poll(_PATIENCE * 1000):
-                raise TimeoutError("the supervisor does not read")
-            self._channel.send(message, fds)
-        except OSError as exc:
-            self._report(exc)
-            self._lose_supervisor()
+        was_empty = self._outbox.is_empty
+        self._outbox.send(message, fds)
+        if self._outbox.is_broken or (was_empty and not self._outbox.is_empty):
+            self._attend()
 
     def _drop_channel(self) -> None:
         if self._channel is not None:
             self._loop.unwatch(self._channel.fileno())
             self._channel.close()
             self._channel = None
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
         for container in self._containers.values():
             if container.waits:  # nobody will say `go`
                 self._give_up(container)

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ = select.EPOLLIN
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 HANGUP = 0
 """EPOLLHUP and EPOLLERR come unasked."""
 

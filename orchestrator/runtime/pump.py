@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import time
 
 TYPE_CHECKING = False
@@ -35,6 +36,13 @@ def segments(directory: str, stream: str) -> list[int]:
         return []
     found = [n[len(prefix):] for n in names if n.startswith(prefix)]
     return sorted(int(base) for base in found if base.isascii() and base.isdigit())
+
+
+def _state(pipe: int) -> int:
+    """POLLIN if there are bytes, POLLHUP if there is no writer."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return next((found for _, found in poll.poll(0)), 0)
 
 
 class Log:
@@ -80,6 +88,8 @@ class Log:
     def splice(self, source: int) -> int | None:
         """Move what is in the pipe `source` now: the number of bytes, 0 at its end, None if it is
         empty."""
+        if self._segment < 0 and not (found := _state(source)) & select.POLLIN:
+            return 0 if found else None
         if self._segment >= 0 or self._open_last():
             try:
                 if self._size >= self._max_size:

@@ -285,6 +285,15 @@ def test_a_command_can_have_a_terminal_in_the_container(kept: Kept) -> None:
     kept.event("exec_exited", exec_id=started["exec_id"])
 
 
+def test_a_supervisor_that_is_too_busy_to_read_misses_nothing(kept: Kept) -> None:
+    """Its socket holds some hundred answers; the keeper goes on without it, and keeps the rest."""
+    for _ in range(3000):
+        kept.channel.send({"op": "list"})
+    kept.start("web", ("/bin/sleep", "1000"))
+    answers = [message["event"] for message, _ in kept.waiting]
+    assert answers.count("list") == 3000
+
+
 def test_a_full_disk_stops_no_container(kept: Kept) -> None:
     log = kept.directory("web") / "log"
     log.mkdir()
