@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import ImageError
 from orchestrator.image import layers, removal
 from tests.image.archives import digest, info, layer, pack
+from tests.source_tree import ROOT
 
 needs_root = pytest.mark.kernel
 
@@ -299,3 +301,33 @@ def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
     os.close(fd)
     removal.remove_tree(str(top))
     assert os.listdir(tmp_path) == []
+
+
+MANY = """
+import resource, sys
+from orchestrator.image import layers, writing
+class Many:
+    def __init__(self, count):
+        self.left = count
+    def read(self, size=-1):
+        self.left -= 1
+        if self.left < 0:
+            return bytes(512) if self.left >= -2 else b""
+        name = f"d{self.left // 500}/f{self.left}".encode()
+        return writing.fields(name, b"0", mode=0o644, uid=0, gid=0, size=0, mtime=1)
+layers.unpack(Many(int(sys.argv[2])), sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_very_many_entries_take_no_more_memory_than_few(tmp_path: Path) -> None:
+    """A million take 17 MiB."""
+
+    def peak(count: int) -> int:
+        place = tmp_path / str(count)
+        place.mkdir()
+        done = subprocess.run([sys.executable, "-c", MANY, str(place), str(count)], text=True,
+                              check=True, capture_output=True, cwd=ROOT)  # fmt: skip
+        return int(done.stdout)
+
+    assert peak(10_000) - peak(500) < 4096  # KiB
