@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.api import Project
+from orchestrator.api import enter_rootless as enter_rootless
 from orchestrator.events import ignore
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ anything; all that it starts stays inside.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -42,7 +43,9 @@ def enter(*, delegate: bool) -> list[str]:
         syscalls.setns(process.pidfd, _SPACES)
         os.chdir(place)
     except OSError as exc:
-        raise LaunchError(f"cannot enter the namespaces of this user: {exc.strerror}") from exc
+        hint = "a program enters while it has one thread" if exc.errno == errno.EINVAL else None
+        raise LaunchError(f"cannot enter the namespaces of this user: {exc.strerror}",
+                          hint=hint) from exc
     finally:
         process.close()
     return words

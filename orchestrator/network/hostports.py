@@ -17,6 +17,11 @@ VARIABLE = "PCOMPOSE_PORTS"
 _UCRED = struct.Struct("3i")
 
 
+def is_elsewhere() -> bool:
+    """Whether published ports are those of another network namespace than ours."""
+    return bool(os.environ.get(VARIABLE))
+
+
 def make_socket(family: int, kind: int) -> socket.socket:
     """A socket that will be bound to a published port, of the namespace where users look for it.
     OSError."""

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from orchestrator.dataclass import dataclass
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.errors import NetworkError, PortInUseError
 from orchestrator.linux import procfs
 from orchestrator.network import hostports, waiting
@@ -65,6 +65,9 @@ class Publisher:
         self._container = container
         """The name, for messages."""
         self.bound: list[Bound] = []
+        self._inside: list[Bound] = []
+        """The same of our own network, where that is not the host's: for a program that is in the
+        user's namespaces as we are."""
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -78,6 +81,7 @@ class Publisher:
         is bound."""
         added = _choose(port, self._container)
         self.bound += added
+        self._inside += _of_own_network(added)
         return added
 
     def adopt(self, sockets: Iterable[socket.socket], ports: Iterable[Mapping[str, Any]]) -> None:
@@ -94,17 +98,19 @@ class Publisher:
             sock.setblocking(False)
             self.bound.append(Bound(host_ip=host_ip, published=published, target=target,
                                     protocol=protocol, socket=sock))  # fmt: skip
+        self._inside += _of_own_network(self.bound)
 
     async def serve(self, address: str) -> None:
         """Pass everything on to the container at `address` until cancelled."""
         from orchestrator.network import proxy
 
-        await proxy.serve(self.bound, address=address)
+        await proxy.serve([*self.bound, *self._inside], address=address)
 
     def close(self) -> None:
         """Let go of all ports.  Idempotent."""
-        waiting.close([bound.socket for bound in self.bound])
+        waiting.close([bound.socket for bound in (*self.bound, *self._inside)])
         self.bound.clear()
+        self._inside.clear()
 
 
 def _choose(port: Port, container: str) -> list[Bound]:
@@ -146,23 +152,50 @@ def _bind_all(port: Port, number: int) -> list[Bound]:
 
 
 def _bind(port: Port, host_ip: str, number: int) -> Bound:
-    family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
-    kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
+    family, kind = _kind(host_ip, port.protocol)
     sock = hostports.make_socket(family, kind)
+    _listen(sock, host_ip, number)
+    return Bound(host_ip=host_ip, published=sock.getsockname()[1], target=port.target,
+                 protocol=port.protocol, socket=sock)
+
+
+def _of_own_network(bound: Iterable[Bound]) -> list[Bound]:
+    """The same ports once more; without those whose address our own network has not, or whose port
+    is taken in it."""
+    found: list[Bound] = []
+    if not hostports.is_elsewhere():
+        return found
+    for one in bound:
+        family, kind = _kind(one.host_ip, one.protocol)
+        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+        try:
+            _listen(sock, one.host_ip, one.published)
+        except OSError:
+            continue
+        found.append(replace(one, socket=sock))
+    return found
+
+
+def _kind(host_ip: str, protocol: str) -> tuple[socket.AddressFamily, socket.SocketKind]:
+    family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
+    return family, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+
+
+def _listen(sock: socket.socket, host_ip: str, number: int) -> None:
+    """Bind it, and listen with one of TCP; closed where that does not work.  OSError."""
     try:
-        if family == socket.AF_INET6:
+        if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if port.protocol == "tcp":
+        is_tcp = sock.type == socket.SOCK_STREAM
+        if is_tcp:
             # Connections of the last container that still linger are not in the way.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host_ip, number))
-        if port.protocol == "tcp":
+        if is_tcp:
             sock.listen(_BACKLOG)
     except OSError:
         sock.close()
         raise
-    return Bound(host_ip=host_ip, published=sock.getsockname()[1], target=port.target,
-                 protocol=port.protocol, socket=sock)
 
 
 def _failure(port: Port, number: int, container: str, exc: OSError) -> NetworkError:

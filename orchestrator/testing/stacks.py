@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -105,13 +106,16 @@ class Stacks:
         return stack
 
     def _begin(self, session: pytest.Session) -> None:
-        """Once: remove what a run left that was killed together with all who would have tidied up,
-        and have supervisors begin quickly."""
+        """Once: enter an ordinary user's namespaces, remove what a run left that was killed
+        together with all who would have tidied up, and have supervisors begin quickly."""
         if self._has_begun:
             return
-        from orchestrator.live import keep_warm, remove_stranded
+        from orchestrator.live import enter_rootless, keep_warm, remove_stranded
 
         self._has_begun = True
+        if os.geteuid():
+            for word in enter_rootless():
+                warnings.warn(word, stacklevel=1)
         keep_warm()
         session.addfinalizer(self._end)  # runs last: the first is the last
         remove_stranded()

@@ -116,3 +116,32 @@ def last_layer(archive: Path) -> list[tarfile.TarInfo]:
         (image,) = json.load(manifest)
         with tarfile.open(fileobj=whole.extractfile(image["Layers"][-1])) as layer:
             return layer.getmembers()
+
+
+STACKS = """
+import urllib.request
+
+def page(url):
+    return urllib.request.urlopen(url, timeout=20).read().decode()
+
+def test_inside(compose_project):
+    host, port = compose_project.address("web", 8000)
+    assert page(f"http://{host}:{port}/") == "inside"
+    assert page("http://127.0.0.1:18002/") == "inside"
+"""
+
+
+def test_stacks_of_a_users_tests(machine: Machine) -> None:
+    """The plugin of pytest is in the user's namespaces, and published ports are there too."""
+    (machine.home / "answers.py").write_text(ordinary.ANSWERS)
+    (machine.home / "compose.yaml").write_text("""
+services:
+  web: {image: pcompose/host, command: python3 /answers.py 0.0.0.0 8000 inside,
+        volumes: ["./answers.py:/answers.py:ro"], ports: ["18002:8000"],
+        healthcheck: {test: [CMD, python3, -c, "__import__('socket').create_connection(('localhost', 8000))"],
+                      interval: 200ms, retries: 100}}
+""")  # noqa: E501
+    (machine.home / "test_stacks.py").write_text(STACKS)
+    done = machine.user(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "test_stacks.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "limits of containers cannot be enforced" in done.stdout
