@@ -368,7 +368,8 @@ class Project:
         return Faults(self._workspace)
 
     def named_pair(self, text: str) -> tuple[str, ...]:
-        """`web-db` as two of the project's services, where no service is called so."""
+        """`web-db` as two of the project's services, or one and `host`, where no service is called
+        so."""
         from orchestrator.engine.faulting import split_pair
 
         return split_pair(text, {c.record.service for c in self.observe().containers})

@@ -15,6 +15,7 @@ from orchestrator.dataclass import dataclass, field
 from orchestrator.engine import lookup, submit
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError
+from orchestrator.network.impairment import HOST
 from orchestrator.state import store
 
 _RATE = re.compile(r"([0-9.]+)(|k|m|g)bit")
@@ -57,7 +58,9 @@ class Fault:
 
 class Faults:
     """The faults of one project.  With one service they are about all that goes between its
-    containers and anybody; with several, about what goes between these alone."""
+    containers and anybody; with several, about what goes between these alone.  `host`, where no
+    service is called so, is the machine and whoever comes or is reached by way of it, such as by a
+    published port."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -119,6 +122,8 @@ class Faults:
 
     def _check_services(self, services: Sequence[str]) -> None:
         observed = self._workspace.observe()
+        known = {c.record.service for c in observed.containers}
+        services = [name for name in services if name != HOST or name in known]
         lookup.check(self._workspace, services, observed.containers)
         for name in services:
             mine = [c for c in observed.containers if c.record.service == name]
@@ -167,9 +172,9 @@ def parse_value(kind: str, text: str) -> float:
 
 
 def split_pair(text: str, known: Iterable[str]) -> tuple[str, ...]:
-    """`web-db` as two services; a service of that very name is itself.  UsageError where it can be
-    read in two ways."""
-    names = set(known)
+    """`web-db` as two services, one of which may be `host`; a service of that very name is itself.
+    UsageError where it can be read in two ways."""
+    names = {HOST, *known}
     if text in names:
         return (text,)
     cuts = [n for n, letter in enumerate(text) if letter == "-"]

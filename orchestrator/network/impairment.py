@@ -14,6 +14,8 @@ from orchestrator.dataclass import dataclass, field
 Direction = Literal["out", "in"]
 """As the container sees it."""
 
+HOST = "host"
+"""Where services are named: the machine, and whoever comes or is reached by way of it."""
 _TYPE_OFFSET = 12
 _PLACES = {
     b"\x08\x00": (26, 30, 4),  # IPv4: where its source and its destination lie, their size
@@ -30,6 +32,8 @@ class Rule:
 
     peers: frozenset[bytes] | None = None
     """Packed addresses of those whose frames it is about; None: everybody's."""
+    is_about_others: bool = False
+    """It is about the frames of everybody but `peers`."""
     directions: tuple[Direction, ...] = ("out", "in")
     cut: bool = False
     loss: float = 0.0
@@ -75,7 +79,17 @@ class Line:
 
 
 def _is_about(rule: Rule, peer: bytes | None) -> bool:
-    return rule.peers is None or peer in rule.peers
+    if rule.peers is None or not rule.is_about_others:
+        return rule.peers is None or peer in rule.peers
+    return peer is not None and peer not in rule.peers and not _stays_near(peer)
+
+
+def _stays_near(peer: bytes) -> bool:
+    """An address that no router passes on: multicast, broadcast, link-local of IPv6.  By these
+    neighbours find each other, and it is not said who they are."""
+    if len(peer) == 4:
+        return peer[0] >= 224
+    return peer[0] == 0xFF or (peer[0] == 0xFE and peer[1] & 0xC0 == 0x80)
 
 
 def peer_of(frame: bytes, direction: Direction) -> bytes | None:

@@ -11,9 +11,10 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.dataclass import replace
 from orchestrator.errors import NetworkError, PcomposeError, StateError
 from orchestrator.network import interposing
-from orchestrator.network.impairment import Rule
+from orchestrator.network.impairment import HOST, Rule
 from orchestrator.network.relay import Crossing, Relay
 from orchestrator.runtime import isolation
 from orchestrator.state import store
@@ -116,19 +117,32 @@ class Impairments:
 
     def _rules(self, lane: Lane) -> Iterable[Rule]:
         for fault in self._faults:
-            services: list[str] = fault["services"]
-            if lane.record.service not in services:
+            others: list[str] = list(fault["services"])
+            concerns_host = HOST in others and not self._addresses([HOST])
+            if concerns_host:
+                others.remove(HOST)
+            is_between = len(fault["services"]) > 1
+            if lane.record.service in others:
+                others.remove(lane.record.service)
+            elif not concerns_host or is_between:
                 continue
-            others = list(services)
-            others.remove(lane.record.service)
-            peers = frozenset(
-                address for other in self._project.lanes.values() if other is not lane
-                for end in other.spec.endpoints if other.record.service in others
-                for address in _packed(end)
-            )  # fmt: skip
-            if others and not peers:
-                continue
-            yield _rule(fault["kind"], float(fault["value"]), peers if others else None)
+            kind, value = fault["kind"], float(fault["value"])
+            if concerns_host:
+                yield _rule(kind, value, self._addresses(), is_about_others=True)
+            if not is_between and not concerns_host:
+                yield _rule(kind, value, None)
+            elif peers := self._addresses(others, beside=lane):
+                yield _rule(kind, value, peers)
+
+    def _addresses(
+        self, services: Iterable[str] | None = None, *, beside: Lane | None = None
+    ) -> frozenset[bytes]:
+        """Those of the containers of the services, or of the project; without one of them."""
+        return frozenset(
+            address for lane in self._project.lanes.values() if lane is not beside
+            if services is None or lane.record.service in services
+            for end in lane.spec.endpoints for address in _packed(end)
+        )  # fmt: skip
 
     def _interpose(self, place: _Place, lane: Lane, end: Endpoint) -> None:
         crossing = interposing.interpose(lane.status.pid, end, container=lane.id, index=place[1],
@@ -156,16 +170,20 @@ def _packed(end: Endpoint) -> list[bytes]:
     return [socket.inet_pton(family, address) for family, address in families if address]
 
 
-def _rule(kind: str, value: float, peers: frozenset[bytes] | None) -> Rule:
-    """Between two services each end deals with what it sends; of one service alone, and where all
-    is cut, both directions are its own."""
+def _rule(
+    kind: str, value: float, peers: frozenset[bytes] | None, *, is_about_others: bool = False
+) -> Rule:
+    """Between two services each end deals with what it sends; where the other end is not ours, and
+    where all is cut, both directions are its own."""
+    is_ours = peers is not None and not is_about_others
+    directions: tuple[Any, ...] = ("out",) if is_ours else ("out", "in")
+    about = Rule(peers=peers, is_about_others=is_about_others, directions=directions)
     if kind == "partition":
-        return Rule(peers=peers, cut=True)
-    directions: tuple[Any, ...] = ("out",) if peers is not None else ("out", "in")
+        return replace(about, cut=True, directions=("out", "in"))
     if kind == "loss":
-        return Rule(peers=peers, directions=directions, loss=value)
+        return replace(about, loss=value)
     if kind == "rate":
-        return Rule(peers=peers, directions=directions, rate=value)
+        return replace(about, rate=value)
     if kind == "latency":
-        return Rule(peers=peers, directions=directions, delay=value)
+        return replace(about, delay=value)
     raise NetworkError(f"no fault is called {kind!r}")

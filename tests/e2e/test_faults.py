@@ -52,6 +52,16 @@ threading.Thread(target=s.sendall, args=(b"x" * size,), daemon=True).start()
 while got < size: got += len(s.recv(65536))
 print(time.monotonic() - begin)
 """
+BY_PORT = """
+import socket, sys
+def comes(host):
+    try:
+        with socket.create_connection((host, 18950), float(sys.argv[3])) as s:
+            s.sendall(b"x"); return s.recv(9) == b"x"
+    except OSError:
+        return False
+print([comes(host) for host in sys.argv[1:3]])
+"""
 IN_PYTHON = """
 from orchestrator import api
 faults = api.Project().faults
@@ -110,6 +120,30 @@ def test_a_partition_is_between_those_it_names_until_it_is_healed(running: Stack
     eventually(lambda: echoes(running, "web", "db", patience=0.2))
     assert not {name[:2] for name in running.interfaces()} & {"pr", "px"}
     assert running("fault", "heal", number, ok=False).returncode == 1
+
+
+def test_the_host_is_whoever_comes_by_a_published_port(running: Stack) -> None:
+    def comes(patience: float) -> bool:
+        """Whether the machine reaches db, by the kernel's way and by the proxy of the loopback."""
+        done = running.sandbox.run(["python3", "-c", BY_PORT, *hosts, str(patience)])
+        assert done.stdout in ("[True, True]\n", "[False, False]\n"), done
+        return bool(done.stdout == "[True, True]\n")
+
+    (network,) = json.loads(running("network", "inspect", f"{running.name}_default").stdout)
+    hosts = ["127.0.0.1", network["IPAM"]["Config"][0]["Gateway"]]
+    assert comes(10)
+    running("fault", "partition", "db-host")
+    assert not comes(0.5)
+    assert len(echoes(running, "web", "db")) == len(echoes(running, "web", "db", "6")) == 1
+    running("fault", "heal")
+    assert eventually(lambda: comes(2))
+    running("fault", "partition", "host")  # every service is cut off
+    assert not comes(0.5)
+    running("fault", "heal")
+    running("fault", "loss", "db", "100%")
+    assert not comes(0.5)
+    running("fault", "heal")
+    assert eventually(lambda: comes(2))
 
 
 def test_latency_is_there_and_back(running: Stack) -> None:

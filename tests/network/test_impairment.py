@@ -50,6 +50,18 @@ def test_a_cut_is_for_its_peers_alone() -> None:
     assert line.due(frame(ME, "10.1.0.4"), "out", 5.0) == 5.0
 
 
+def test_a_cut_from_the_host_spares_the_peers_and_how_neighbours_find_each_other() -> None:
+    peers = frozenset([packed(PEER), packed("fd00::3")])
+    line = Line((Rule(peers=peers, is_about_others=True, cut=True),))
+    for other in ("10.1.0.1", "198.51.100.7"):
+        assert line.due(frame(ME, other), "out", 5.0) is None
+        assert line.due(frame(other, ME), "in", 5.0) is None
+    assert line.due(frame("fd00::2", "fd00::1"), "out", 5.0) is None
+    for near in (PEER, "224.0.0.1", "255.255.255.255", "ff02::1:ff00:3", "fe80::3", "fd00::3"):
+        assert line.due(frame("fd00::2" if ":" in near else ME, near), "out", 5.0) == 5.0
+    assert line.due(ARP, "out", 5.0) == 5.0
+
+
 def test_loss_is_by_chance() -> None:
     rolls = iter([0.09, 0.11])
     line = Line((Rule(loss=0.1),), chance=lambda: next(rolls))

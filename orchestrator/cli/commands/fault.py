@@ -18,9 +18,11 @@ COMMAND = Command(
     summary="Disturb the network between services, for tests",
     flags=(switch("quiet", "q", "ls: ids only"),),
     notes="With one service the fault is about all its traffic, with several about what goes "
-          "between them; WEB-DB is another way to write WEB DB.  A fault outlives restarts and "
-          "re-creations; `heal` ends it, and so does `down`.",
+          "between them; WEB-DB is another way to write WEB DB.  `host` is the machine, and "
+          "whoever comes or is reached by way of it: what goes by published ports.  A fault "
+          "outlives restarts and re-creations; `heal` ends it, and so does `down`.",
     examples=(("web and db do not reach each other", "fault partition web db"),
+              ("web is not reached from outside, nor reaches out", "fault partition web host"),
               ("one packet of ten is lost", "fault loss web 10%"),
               ("at most a million bits per second", "fault rate web 1mbit"),
               ("each packet takes 50 ms longer", "fault latency web-db 50ms"),
