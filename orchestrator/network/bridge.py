@@ -36,17 +36,35 @@ def create_bridge(
     subnets = [subnet for _, subnet in addresses]
     try:
         nftables.add_network(interface, subnets=subnets, internal=internal, masquerade=masquerade)
-        stranger = None if internal else nftables.foreign_forward_drop()
+        stranger = nftables.foreign_forward_drop()
     except OSError as exc:
         what = "networks are not isolated" if internal else (
             "containers cannot reach the outside, and networks are not isolated")
         return f"no packet filter rules for {interface}, {what}: nf_tables: {exc.strerror}"
-    if stranger is not None:
-        return (f"containers on {interface} may not reach the outside: table {stranger} of this "
-                "machine drops what it does not know; let it know the interface, such as by "
-                f"`iptables -I FORWARD -i {interface} -j ACCEPT` and `iptables -I FORWARD -o "
-                f"{interface} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT`")
-    return None
+    return None if stranger is None else _loss(interface, stranger, internal=internal)
+
+
+def _loss(interface: str, stranger: str, *, internal: bool) -> str | None:
+    """What is lost where the table `stranger` drops what is forwarded, and what to do."""
+    lost = [] if internal else ["the outside"]
+    if are_frames_filtered():
+        lost.append("each other (net.bridge.bridge-nf-call-iptables is 1)")
+    if not lost:
+        return None
+    return (f"containers on {interface} may not reach {', nor '.join(lost)}: table {stranger} of "
+            "this machine drops what it does not know; let it know the interface, such as by "
+            f"`iptables -I FORWARD -i {interface} -j ACCEPT` and `iptables -I FORWARD -o "
+            f"{interface} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT`")
+
+
+def are_frames_filtered(path: str = "/proc/sys/net/bridge/bridge-nf-call-iptables") -> bool:
+    """Whether frames from one port of a bridge to another pass the packet filter of IP, everybody's
+    rules (br_netfilter): Docker and Kubernetes turn it on."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
 
 
 def _hint(exc: OSError) -> str | None:

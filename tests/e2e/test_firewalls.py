@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,15 @@ with Guest() as guest:
         gateway="198.51.100.1")], container="outside".ljust(64, "0"), dns=False)
     print(json.dumps(guest.run(seen)))
 """
+MEET = """
+import socket
+try:
+    socket.create_connection(("web", 80), 1.5).close(); print(True)
+except ConnectionRefusedError:
+    print(True)  # it does not listen yet, but it has been reached
+except OSError:
+    print(False)
+"""
 FIREWALL = """
 import struct, sys
 from orchestrator.linux import netlink
@@ -66,6 +76,22 @@ with netlink.Netlink(netlink.NETLINK_NETFILTER) as s:
     names = [netlink.attributes(a[4:])[3].rstrip(bytes(1)).decode() for a in found]
     print(sorted(names))
 """
+LET_IN = """
+import struct, sys
+from orchestrator.linux import netlink
+from orchestrator.linux.netlink import attribute, nested, text
+def number(kind, value): return attribute(kind, struct.pack(">I", value))
+def expression(name, *attributes): return nested(1, text(1, name), nested(2, *attributes))
+bridge = nested(3, attribute(1, sys.argv[1].encode().ljust(16, bytes(1))))
+rule = nested(4, expression("meta", number(2, 6), number(1, 1)),  # iifname BRIDGE accept
+              expression("cmp", number(1, 1), number(2, 0), bridge),
+              expression("immediate", number(1, 0), nested(2, nested(2, number(1, 1)))))
+body = struct.pack(">BBH", 2, 0, 0) + text(1, "filter") + text(2, "FORWARD") + rule
+begin, end = (netlink.Message(kind, struct.pack(">BBH", 0, 0, 10)).encode(0)
+              for kind in (0x10, 0x11))
+with netlink.Netlink(netlink.NETLINK_NETFILTER) as s:
+    s.batch(begin, [netlink.Message(10 << 8 | 6, body, flags=netlink.NLM_F_CREATE)], end)
+"""
 
 
 def run(sandbox: Sandbox, script: str, argument: str) -> str:
@@ -74,6 +100,11 @@ def run(sandbox: Sandbox, script: str, argument: str) -> str:
     done = sandbox.run(["python3", "-c", script, argument], env=environment)
     assert done.returncode == 0, done.stderr
     return str(done.stdout).strip()
+
+
+def meets(stack: Stack) -> bool:
+    """Whether peer reaches web on their network."""
+    return stack.execute("peer", "python3", "-c", MEET) == "True\n"
 
 
 def test_ports_lead_in_past_a_filter_that_drops_what_is_forwarded(
@@ -87,6 +118,7 @@ services:
     command: [python3, /server.py]
     configs: [{source: server, target: /server.py}]
     ports: ["18980:80"]
+  peer: {image: pcompose/host, command: sleep infinity}
 configs: {server: {file: server.py}}
 """)
     stack("-p", stack.name, "up", "-d")
@@ -99,7 +131,16 @@ configs: {server: {file: server.py}}
     assert "table filter drops what is forwarded" in stack.log()
     stack("-p", stack.name, "down", "-t", "0")
     told = stack("-p", stack.name, "up", "-d").stderr
-    assert "may not reach the outside: table filter of this machine drops" in told
+    filtered = "net/bridge/bridge-nf-call-iptables"
+    are_filtered = sandbox.run(["cat", f"/proc/sys/{filtered}"]).stdout == "1\n"
+    lost = "the outside, nor each other" if are_filtered else "the outside"
+    assert f"may not reach {lost}" in told
+    assert "table filter of this machine drops" in told
+    if are_filtered:
+        assert not meets(stack)
+    (bridge,) = re.findall(r"-i (\S+) -j ACCEPT", told)
+    run(sandbox, LET_IN, bridge)  # as it was advised
+    assert eventually(lambda: meets(stack))
     stack("-p", stack.name, "down", "-t", "0")
     assert run(sandbox, FIREWALL, "look") == "['DOCKER-USER', 'FORWARD']"
     sandbox.run(["python3", "-c", "from orchestrator.linux import netlink as n\n"
