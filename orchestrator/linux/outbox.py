@@ -11,7 +11,7 @@ import os
 from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SCM_RIGHTS, SHUT_RDWR, SOL_SOCKET, socket
 
 from orchestrator.linux import jsontext
-from orchestrator.linux.fds import pack
+from orchestrator.linux.fds import MAX_FDS, pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Outbox:
         """Queue one message; the descriptors stay the caller's, copies travel."""
         if self.is_broken:
             return
+        if len(fds) > MAX_FDS:
+            raise ValueError(f"{len(fds)} descriptors are too many for one message")
         data = jsontext.encode({**message, "fds": len(fds)} if fds else message).encode() + b"\n"
         self._queue.append((data, [os.dup(fd) for fd in fds]))
         self._queued += len(data)

@@ -179,10 +179,8 @@ class Keeper:
         if self._over or self._channel is not None or self._supervisor >= 0:
             return
         note("the supervisor is gone, starting another")
-        argv = self._supervisor_argv
         try:
-            pid = os.posix_spawn(argv[0], argv, os.environ, setsid=True, setsigmask=(),
-                                 setsigdef=IGNORED_BY_KEEPER)
+            pid = self._spawn_supervisor()
             self._supervisor = syscalls.pidfd_open(pid)
         except (OSError, IndexError) as exc:
             self._report(exc)
@@ -190,6 +188,16 @@ class Keeper:
             self._start_later()
             return
         self._loop.watch(self._supervisor, lambda _: self._supervisor_ended(pid))
+
+    def _spawn_supervisor(self) -> int:
+        """With the limit we began with: it may start a keeper, which hands it to containers."""
+        argv, hard = self._supervisor_argv, self._origin.nofile[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._origin.nofile)
+        try:
+            return os.posix_spawn(argv[0], argv, os.environ, setsid=True, setsigmask=(),
+                                  setsigdef=IGNORED_BY_KEEPER)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     def _supervisor_ended(self, pid: int) -> None:
         os.waitpid(pid, 0)
@@ -472,8 +480,10 @@ class Keeper:
     # The rest
 
     def _store(self, message: Message, fds: list[int]) -> None:
-        self._unstore(message, [])
-        self._stored[message["name"]] = [os.dup(fd) for fd in fds]
+        """In the place of those of that name, or with them: one message carries but MAX_FDS."""
+        if not message.get("also"):
+            self._unstore(message, [])
+        self._stored.setdefault(message["name"], []).extend([os.dup(fd) for fd in fds])
 
     def _unstore(self, message: Message, _: list[int]) -> None:
         for fd in self._stored.pop(message["name"], ()):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,6 +43,7 @@ class KeeperStart:
 
     def __init__(self, options: Options, forks: ForkServer | None) -> None:
         self._options, self._forks = options, forks
+        self._nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._done = _thread.allocate_lock()
         self._channel: Channel | None = None
         self._error: Exception | None = None
@@ -59,11 +61,15 @@ class KeeperStart:
             self._done.release()
 
     def connect(self) -> Channel:
-        """Connect now; blocks."""
+        """Connect now; blocks.  A keeper that is started gets, and gives to containers, the limit
+        of open files that we began with; we ourselves take what may be had: each published port is
+        two sockets, each connection through a proxy two more."""
         from orchestrator.runtime.keeper_client import connect_keeper
 
         layout, project = self._options.layout, self._options.project
         forks, self._forks = self._forks, None
+        hard = self._nofile[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._nofile)
         try:
             return connect_keeper(
                 layout.keeper_socket(project), layout.keeper_lock(project),
@@ -71,6 +77,7 @@ class KeeperStart:
                 log_path=layout.supervisor_log(project), forks=forks,
             )  # fmt: skip
         finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             if forks is not None:
                 forks.close()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from orchestrator.errors import NetworkError, StateError
+from orchestrator.linux import fds
 from orchestrator.network import dns, endpoint, files, waiting
 from orchestrator.network.nametable import NameTable
 from orchestrator.network.ports import Publisher
@@ -178,7 +179,7 @@ class Services:
     def keep_terminal(self, id_: str, master: int) -> None:
         """Hold a copy of a pty's master: the container is hung up when the last one closes."""
         self._terminals[id_] = master
-        self._project.link.tell({"op": "store", "name": _TTY + id_}, [master])
+        self._store(_TTY + id_, [master])
 
     def terminal(self, id_: str) -> list[int]:
         """The master of a container's pty, ours; nothing where it has none."""
@@ -228,17 +229,16 @@ class Services:
 
     def store_again(self, id_: str) -> None:
         """Give the keeper what it holds for the next supervisor."""
-        link = self._project.link
-        sockets = self._sockets.get(id_)
-        if sockets:
-            fds = [sock.fileno() for sock in sockets]
-            link.tell({"op": "store", "name": _DNS + id_}, fds)
         publisher = self._publishers.get(id_)
-        if publisher is not None:
-            link.tell({"op": "store", "name": _PORTS + id_},
-                      [sock.fileno() for sock in publisher.sockets])
-        for master in self.terminal(id_):
-            link.tell({"op": "store", "name": _TTY + id_}, [master])
+        listeners = publisher.sockets if publisher is not None else []
+        self._store(_DNS + id_, [sock.fileno() for sock in self._sockets.get(id_, ())])
+        self._store(_PORTS + id_, [sock.fileno() for sock in listeners])
+        self._store(_TTY + id_, self.terminal(id_))
+
+    def _store(self, name: str, descriptors: Sequence[int]) -> None:
+        for start in range(0, len(descriptors), fds.MAX_FDS):
+            self._project.link.tell({"op": "store", "name": name, "also": start > 0},
+                                    descriptors[start : start + fds.MAX_FDS])  # fmt: skip
 
     def adopt(
         self, spec: ContainerSpec, status: ContainerStatus, stored: dict[str, list[int]]

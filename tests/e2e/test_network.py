@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,6 +99,26 @@ services:
                  if p["URL"] == "0.0.0.0"]  # fmt: skip
     assert len(set(published)) == 3
     assert all(18100 <= port <= 18110 for port in published)
+
+
+def test_hundreds_of_ports_lead_in_also_when_the_supervisor_was_killed(stack: Stack) -> None:
+    stack.write("fine\n", "page")
+    stack.write(f"""
+services:
+  web:
+    image: pcompose/host
+    command: {SERVER}
+    volumes: [".:/app:ro"]
+    ports: ["18600-18799:81-280", "18800:80"]
+""")
+    stack("-p", stack.name, "up", "-d")
+    eventually(lambda: stack.fetch("http://127.0.0.1:18800/page") == "fine\n")
+    files = stack.execute("web", "sh", "-c", "ulimit -n")
+    os.kill(stack.ls()["supervisor_pid"], signal.SIGKILL)
+    eventually(lambda: stack.fetch("http://127.0.0.1:18800/page") == "fine\n")
+    assert len(stack.ps()[f"{stack.name}-web-1"]["Publishers"]) == 402
+    stack("-p", stack.name, "restart", "-t", "0")
+    assert stack.execute("web", "sh", "-c", "ulimit -n") == files
 
 
 def test_a_datagram_comes_and_its_answer_goes(stack: Stack) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.linux import procfs
+from orchestrator.linux.fds import MAX_FDS
 from orchestrator.runtime import logs
 from orchestrator.runtime.spec import Resources
 from tests.runtime.kept import Kept, eventually, kernel_tells_exit_codes
@@ -155,6 +156,21 @@ def test_descriptors_are_held_for_the_next_supervisor(kept: Kept) -> None:
     kept.channel.send({"op": "unstore", "name": "dns"})
     os.close(fds[0])
     assert read_fd(ours) == b""
+
+
+def test_more_descriptors_are_held_than_a_message_carries(kept: Kept) -> None:
+    ours, theirs = os.pipe()
+    many = [theirs] * MAX_FDS
+    kept.start("web", ("/bin/sleep", "1000"))
+    kept.channel.send({"op": "store", "name": "ports"}, many)
+    kept.channel.send({"op": "store", "name": "ports", "also": True}, many[:50])
+    kept.channel.send({"op": "list"})
+    message, fds = kept.event_with_fds("list")
+    more, others = kept.event_with_fds("list_more")
+    assert message["stored"] == [{"name": "ports", "fds": MAX_FDS + 50}]
+    assert (len(fds), len(others), more["more"]) == (MAX_FDS, 50, False)
+    for fd in (ours, theirs, *fds, *others):
+        os.close(fd)
 
 
 def test_a_command_enters_a_running_container(kept: Kept) -> None:
