@@ -3,8 +3,8 @@
 Whole or not at all: a file `populating` beside the volume's data says that a copy has begun, so
 that after a crash it is begun again from nothing; a file `populated` says that it is done, so that
 a volume somebody emptied stays empty.  Two containers that start at once wait for each other.
-Ownership, modes, times, extended attributes, links and hard links are kept.  Imported by the
-keeper.
+Ownership, modes, times, extended attributes, links, hard links and holes are kept.  Imported by
+the keeper.
 """
 
 from __future__ import annotations
@@ -134,13 +134,32 @@ def _copy_file(
     reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     writing = os.open(name, flags, 0o600, dir_fd=target)
-    while os.sendfile(writing, reading, None, _CHUNK):
-        pass
+    _copy_data(reading, writing, size=status.st_size)
     _copy_attributes(reading, writing)
     os.close(reading)
     os.close(writing)
     if status.st_nlink > 1:
         seen[key] = (os.dup(target), name)
+
+
+def _copy_data(reading: int, writing: int, *, size: int) -> None:
+    """Holes stay holes: a sparse file takes no more room than before (lseek(2))."""
+    os.ftruncate(writing, size)
+    begin = end = 0
+    while end < size:
+        try:
+            begin = os.lseek(reading, end, os.SEEK_DATA)
+        except OSError as exc:
+            if exc.errno != errno.ENXIO:
+                raise
+            return  # the rest is a hole
+        end = os.lseek(reading, begin, os.SEEK_HOLE)
+        os.lseek(writing, begin, os.SEEK_SET)
+        while begin < end:
+            count = os.sendfile(writing, reading, begin, min(end - begin, _CHUNK))
+            if not count:
+                return  # it was cut short meanwhile
+            begin += count
 
 
 def _copy_attributes(source: int, target: int) -> None:

@@ -56,6 +56,7 @@ def test_a_fault_in_the_file_is_told_with_its_place_and_makes_nothing(
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert stack.remains() == {}
+    assert [path.name for path in stack.directory.iterdir()] == ["compose.yaml"]
 
 
 def test_a_command_that_is_not_there_is_told_with_127_and_makes_nothing(stack: Stack) -> None:

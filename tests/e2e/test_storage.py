@@ -34,13 +34,24 @@ def test_a_new_volume_takes_the_content_of_the_image_once(stack: Stack) -> None:
     stack.write("""
 services:
   a: {image: pcompose/host, command: sleep infinity, volumes: ["settings:/etc/alternatives"]}
-volumes: {settings: }
+  b:
+    image: pcompose/host
+    command: sleep infinity
+    depends_on: [a]
+    volumes:
+      - {type: volume, source: bare, target: /etc/alternatives, volume: {nocopy: true}}
+      - {type: volume, source: settings, target: /inner, volume: {subpath: inner}}
+volumes: {settings: , bare: }
 """)
-    stack("-p", stack.name, "up", "-d")
+    stack("-p", stack.name, "up", "-d", "a")
     first = stack.execute("a", "sh", "-c", "ls -A /etc/alternatives | wc -l")
     assert int(first) > 0
+    stack.execute("a", "sh", "-c", "mkdir /etc/alternatives/inner; touch /etc/alternatives/inner/x")
+    stack("-p", stack.name, "up", "-d")
+    assert stack.execute("b", "sh", "-c", "ls -A /etc/alternatives /inner").split() == [
+        "/etc/alternatives:", "/inner:", "x"]  # fmt: skip
     stack.execute("a", "sh", "-c", "rm -rf /etc/alternatives/*")
-    stack("-p", stack.name, "up", "-d", "--force-recreate")
+    stack("-p", stack.name, "up", "-d", "--force-recreate", "a")
     assert int(stack.execute("a", "sh", "-c", "ls -A /etc/alternatives | wc -l")) == 0
 
 

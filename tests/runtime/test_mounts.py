@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,35 @@ def test_an_empty_volume_gets_the_content_of_the_image_once(kept: Kept, tmp_path
     assert (data / "inner").stat().st_mode & 0o777 == 0o750
     assert kept.sh("two", "rm -r /srv/*; ls /srv", mounts=(mount,)) == ""
     assert kept.sh("three", "ls /srv", mounts=(mount,)) == ""
+
+
+def test_special_bits_times_devices_and_holes_come_along(kept: Kept, tmp_path: Path) -> None:
+    source = kept.rootfs / "srv"
+    sparse, program = source / "sparse", source / "program"
+    with sparse.open("wb") as file:
+        for place in (1 << 20, 3 << 20):
+            file.seek(place)
+            file.write(b"x" * 4096)
+        file.truncate(8 << 20)
+    program.write_text("#!/bin/sh\n")
+    os.chown(program, 1000, 1000)
+    program.chmod(0o6755)
+    capability = bytes.fromhex("0000000200040000000000000000000000000000")  # net_bind_service+p
+    os.setxattr(program, "security.capability", capability)
+    os.utime(program, ns=(10**18, 10**18 + 7))
+    os.mkfifo(source / "fifo", 0o620)
+    os.mknod(source / "null", 0o644 | stat.S_IFCHR, os.makedev(1, 3))
+    kept.sh("one", "true", mounts=(volume(tmp_path / "v", "/srv"),))
+    data = tmp_path / "v/_data"
+    copied = (data / "sparse").stat()
+    assert (data / "sparse").read_bytes() == sparse.read_bytes()
+    assert copied.st_blocks < 2048  # of 512 bytes: an eighth of its size
+    made = (data / "program").stat()
+    assert (stat.S_IMODE(made.st_mode), made.st_uid, made.st_mtime_ns) == (
+        0o6755, 1000, 10**18 + 7)  # fmt: skip
+    assert os.getxattr(data / "program", "security.capability") == capability
+    assert stat.S_ISFIFO((data / "fifo").stat().st_mode)
+    assert (data / "null").stat().st_rdev == os.makedev(1, 3)
 
 
 def test_a_copy_that_was_broken_off_is_begun_again(kept: Kept, tmp_path: Path) -> None:
