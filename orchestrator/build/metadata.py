@@ -71,11 +71,6 @@ def apply_texts(config: ImageConfig, texts: Sequence[str]) -> ImageConfig:
     return config
 
 
-def expand_document(text: str, scope: Scope) -> str:
-    """A here-document with variables in; quotes are characters like others there."""
-    return words.expand_document(text, scope.variables, escape=scope.escape)
-
-
 # ---- one function each ----
 
 

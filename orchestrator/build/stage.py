@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from orchestrator.build import copystep, fetch, metadata, mountflag, runstep
+from orchestrator.build import copystep, fetch, metadata, mountflag, runstep, words
 from orchestrator.build import instructions as kinds
 from orchestrator.build.copystep import CopyStep, Origin
 from orchestrator.build.directorystep import DirectoryStep
@@ -79,7 +79,10 @@ class StageBuild:
     # ---- configuration ----
 
     def _configure(self, state: State, made: Instruction) -> None:
-        state.config = metadata.apply(state.config, made, self._scope(state))
+        scope = self._scope(state)
+        state.config = metadata.apply(state.config, made, scope)
+        for name, _ in made.items if isinstance(made, kinds.Env) else ():
+            state.args.pop(scope.expand(name), None)  # what is said last counts
         if isinstance(made, kinds.Cmd):
             state.has_own_command = True
         if isinstance(made, kinds.Entrypoint) and not state.has_own_command:
@@ -197,7 +200,7 @@ class StageBuild:
 
     def _expand_document(self, state: State, text: str, place: Place) -> str:
         try:
-            return metadata.expand_document(text, self._scope(state))
+            return words.expand_document(text, state.variables())
         except ValueError as exc:
             raise fault(place, f"here-document: {exc}") from exc
 

@@ -86,7 +86,7 @@ def _variables(made: Instruction, seen: Seen, escape: str) -> Iterator[Finding]:
              for name in words.unset(text, seen.variables, escape=escape)]  # fmt: skip
     for doc in made.inline if isinstance(made, kinds.Copying) else ():
         if doc.is_expanded:
-            found += words.unset(doc.content, seen.variables, escape=escape, has_quotes=False)
+            found += words.unset(doc.content, seen.variables, has_quotes=False)
     for name in dict.fromkeys(found):
         yield Finding(made.place, "UndefinedVar",
                       f"${name} has no value here{meant(name, seen.variables)}")

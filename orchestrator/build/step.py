@@ -49,13 +49,16 @@ class State:
     """CMD was said in this stage: a new ENTRYPOINT keeps it."""
 
     def variables(self) -> dict[str, str]:
-        """What `$NAME` is worth; ENV goes before ARG."""
-        return {**self.args, **dict(self.config.env)}
+        """What `$NAME` is worth: of ENV and ARG, what was said last."""
+        return {**dict(self.config.env), **self.args}
 
     def child(self) -> State:
-        """The beginning of a stage that is built on this one."""
-        return replace(self, layers=list(self.layers), history=list(self.history),
-                       args=dict(self.args), config=replace(self.config, on_build=()),
+        """The beginning of a stage that is built on this one; of its arguments, those that are no
+        variables of the image."""
+        own = dict(self.config.env)
+        args = {name: value for name, value in self.args.items() if name not in own}
+        return replace(self, layers=list(self.layers), history=list(self.history), args=args,
+                       config=replace(self.config, on_build=()),
                        has_own_command=False)
 
 

@@ -60,14 +60,15 @@ def _end_of_word(text: str, position: int, escape: str) -> int:
     return min(position, len(text))
 
 
-def expand_document(text: str, variables: Mapping[str, str], *, escape: str = "\\") -> str:
-    """A here-document: variables are put in, quotes stay where they are."""
-    return _Reader(text, Reading(variables=variables, escape=escape, has_quotes=False)).whole()
+def expand_document(text: str, variables: Mapping[str, str]) -> str:
+    """A here-document: variables are put in, quotes stay where they are, a backslash (whatever the
+    file's escape character is) means the character after it."""
+    return _Reader(text, Reading(variables=variables, has_quotes=False)).whole()
 
 
 def unset(
     text: str, known: Set[str], *, escape: str = "\\", has_quotes: bool = True
-) -> list[str]:
+) -> list[str]:  # fmt: skip
     """Names of variables that the text asks for, that are not known, and that no operator gives
     a value instead; none in a text that cannot be read."""
     found: list[str] = []
@@ -95,7 +96,7 @@ class Reading:
     keep_unset: bool = False
     """`$NAME` of a variable without a value stays `$NAME`."""
     has_quotes: bool = True
-    """False in a here-document, where only `$` and the escape mean something."""
+    """False in a here-document, where only `$` and the backslash mean something."""
     on_unset: Callable[[str], None] = _nobody
     """Told the name of each variable that has no value and no operator for that case."""
 
@@ -157,8 +158,6 @@ class _Reader:
             return self._split(self._dollar())
         self._at += 1
         if char == self._reading.escape:
-            if not self._reading.has_quotes and self._at < len(self._text):
-                return self._raw(self._escaped_in_double())
             return self._raw(self._escaped())
         if char.isspace():
             self._end_word()

@@ -61,7 +61,8 @@ class Docker:
 
     def _run(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment = {**self._sandbox.environment, "DOCKER_BUILDKIT": "1"}
-        return self._sandbox.run(["docker", "-H", self._host, *words], cwd=cwd, env=environment)
+        inside = ["env", "-C", str(cwd or "/"), "docker"]  # in the namespace's own directory tree
+        return self._sandbox.run([*inside, "-H", self._host, *words], env=environment)
 
     def id_of(self, image: str) -> str:
         return self("image", "inspect", "-f", "{{.Id}}", image)

@@ -143,6 +143,74 @@ FROM base2
 ENTRYPOINT ["/entry"]
 HEALTHCHECK NONE
 """,
+    "documents": """\
+FROM base
+ENV WHO=me
+COPY <<one <<"two" <<-three /docs/
+$WHO ${WHO} \\$WHO "q" 'q' \\ \\x
+one
+$WHO "q"
+two
+\ttabs $WHO
+\t\tmore
+\tthree
+COPY --chmod=640 --chown=bob <<EOF /docs/owned
+x
+EOF
+RUN <<EOF
+echo "$WHO \\$WHO" > /ran
+set -- a b; echo $2 >> /ran
+EOF
+RUN <<EOF
+#!/bin/sh
+echo $0 $WHO > /script
+EOF
+RUN cat <<A > /both && cat <<B >> /both
+one $WHO
+A
+two
+B
+RUN <<-"X" sh
+\techo of sh $WHO > /piped
+\tX
+""",
+    "links": """\
+FROM base AS from
+RUN mkdir -m 700 /tree && echo x > /tree/x && ln /tree/x /tree/y
+FROM base
+COPY --link d /linked
+COPY --link --from=from /tree /srv/tree/
+COPY --link --chown=7:8 --chmod=600 a.txt /owned
+ADD --link in.tar /unpacked/
+""",
+    "scopes": """\
+ARG OUTER=outer
+ARG BOTH=both WITH=with
+FROM base AS one
+ARG OUTER BOTH=own EMPTY=
+ARG DERIVED=$OUTER-$BOTH
+ENV SHOWN=$OUTER
+ARG SHOWN=argument LATER=argument
+ENV LATER=$LATER-env
+RUN echo "$LATER" > /later; echo "$OUTER|$BOTH|$DERIVED|$SHOWN|${EMPTY-unset}|$WITH" > /one
+FROM one AS two
+RUN echo "$OUTER|$BOTH|$DERIVED|$SHOWN" > /two
+FROM base
+COPY --from=two /one /two /
+RUN echo "$OUTER|$BOTH|$TARGETARCH" > /three
+ARG TARGETARCH TARGETPLATFORM BUILDPLATFORM
+RUN echo "$TARGETARCH $TARGETPLATFORM $BUILDPLATFORM" > /four
+""",
+    "operators": """\
+FROM base
+ENV A=hel/lo.tar.gz N= \\
+    SPACE="a  b"
+ENV B=${A#*l} C=${A##*l} D=${A%.*} E=${A%%.*} F=${A/l/L} G=${A//l/L} H=${N:-d} I=${N-d} \\
+    J=${N:+s} K=${N+s} L=${A:+${B}x} M=${NONE:-'q $A'} O=${NONE:-"q $A"} P=${A/.t*/-} Q=$A$A
+ENV R=$SPACE S='$SPACE' T="$SPACE" U=a\\ b V="a\\ b" W='a\\ b'
+RUN for v in B C D E F G H I J K L M O P Q R S T U V W; do eval echo "$v=\\"\\$$v\\""; done > /all
+RUN env | grep -v ^HOSTNAME= > /env
+""",
     "mounts": """\
 FROM base AS tool
 RUN mkdir /tool && echo tool > /tool/it

@@ -73,6 +73,18 @@ def test_a_named_context_takes_the_place_of_a_stage(ground: Ground, tmp_path: Pa
     assert len(ground.statuses()) == 1
 
 
+def test_of_arguments_and_variables_what_was_said_last_counts(ground: Ground) -> None:
+    ground.build("FROM base AS a\nENV A=env B=env\nARG A=arg C=arg\nARG B=arg\nENV B=$B-env C=env\n"
+                 "RUN echo $A $B $C\nFROM a\nRUN echo $A $B $C\n")
+    assert ground.output().splitlines() == ["arg arg-env env", "env arg-env env"]
+
+
+def test_a_backslash_in_a_document_means_the_character_after_it(ground: Ground) -> None:
+    image = ground.build("# escape=`\nFROM base\nENV A=a\nCOPY <<E <<'Q' /d/\n"
+                         "\\$A \\. `$A '\\\\'\nE\n\\$A\nQ\n")
+    assert (ground.read(image, "/d/E"), ground.read(image, "/d/Q")) == ("$A . `a '\\'\n", "\\$A\n")
+
+
 def test_a_linked_copy_does_not_depend_on_what_is_below(ground: Ground) -> None:
     ground.write({"f": "f"})
     text = "FROM base\nRUN echo {} > /noise; rm -r /srv; ln -s /tmp /srv\nCOPY --link f /srv/f\n"
