@@ -2,7 +2,8 @@
 
 Owns their grammar (that of moby's patternmatcher): `*` and `?` within one part of a path, `[…]`,
 `**` for any number of parts, `!` for exceptions; the last pattern that fits decides; a pattern that
-fits a directory fits all below it.  Pure.  Patterns become regular expressions whose parts cannot
+fits a directory fits all below it, an exception only where it has changed something for the
+directory.  Pure.  Patterns become regular expressions whose parts cannot
 be tried again (atomic groups), so that matching takes time in proportion to the path.
 """
 
@@ -22,7 +23,7 @@ class Rule:
     """One pattern."""
 
     fits: re.Pattern[str]
-    """The path itself or one above it."""
+    """The path itself."""
     is_exception: bool
     literal: str
     """The parts before the first with a wild card: nothing elsewhere can fit."""
@@ -34,17 +35,39 @@ class Rules:
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self._rules = tuple(rules)
         self._exceptions = [rule for rule in self._rules if rule.is_exception]
+        self._directories: dict[str, tuple[bool, ...]] = {}
+        """Which rules fit a directory, or one above it."""
 
     def __bool__(self) -> bool:
         return bool(self._rules)
 
     def ignores(self, path: str) -> bool:
         """Whether the path, relative and without `.`, is left out."""
-        found = False
-        for rule in self._rules:
-            if rule.is_exception == found and rule.fits.fullmatch(path):
-                found = not rule.is_exception
-        return found
+        if not self._rules:
+            return False
+        return self._judge(path, self._above(path))[0]
+
+    def _above(self, path: str) -> tuple[bool, ...]:
+        """The rules that fit what is above the path."""
+        fits = (False,) * len(self._rules)
+        for end, char in enumerate(path):
+            if char == "/":
+                known = self._directories.get(path[:end])
+                if known is None:
+                    known = self._directories[path[:end]] = self._judge(path[:end], fits)[1]
+                fits = known
+        return fits
+
+    def _judge(self, path: str, above: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
+        """(whether it is left out, which rules fit it or what is above it).  A rule that would
+        change nothing is not tried, so that it says nothing of what is below either."""
+        found, fits = False, []
+        for rule, is_inherited in zip(self._rules, above, strict=True):
+            fit = is_inherited or (rule.is_exception == found
+                                   and rule.fits.fullmatch(path) is not None)  # fmt: skip
+            fits.append(fit)
+            found = not rule.is_exception if fit else found
+        return found, tuple(fits)
 
     def may_hold(self, directory: str) -> bool:
         """Whether below an ignored directory something may not be ignored."""
@@ -80,20 +103,15 @@ def rule(text: str) -> Rule | None:
     if not pattern:
         return None
     parts = [part for part in posixpath.normpath(pattern).split("/") if part not in ("", ".")]
-    parts = parts[_ups(parts):]
-    if not parts:
-        return None
-    expression = re.compile(_path(parts) + r"(?:/.*)?", re.DOTALL)
+    if not parts or parts[0] == "..":
+        return None  # outside of the context there is nothing
+    expression = re.compile(_path(parts), re.DOTALL)
     literal = []
     for part in parts:
         if MAGIC & set(part):
             break
         literal.append(part)
     return Rule(expression, is_exception, "/".join(literal))
-
-
-def _ups(parts: list[str]) -> int:
-    return next((n for n, part in enumerate(parts) if part != ".."), len(parts))
 
 
 def segment(pattern: str) -> re.Pattern[str]:
