@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -54,15 +53,13 @@ class Part:
 
 def written(files: Sequence[File], *, version: Version, maker: str) -> bytes:
     """The manifest of the files; OCI 1.0 has no artifactType, there the configuration says what it
-    is.  `maker` is the version of who publishes."""
+    is.  `maker` is the version of who publishes.  The same files have the same digest."""
     root: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
     if version == "1.1":
         root["artifactType"] = ARTIFACT_TYPE
     kind = _EMPTY if version == "1.1" else _EMPTY_COMPOSE
     root["config"] = _described(EMPTY, kind)
     root["layers"] = [_layer(file, maker) for file in files]
-    root["annotations"] = {"org.opencontainers.image.created": time.strftime(
-        "%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     return json.dumps(root, separators=(",", ":")).encode()
 
 

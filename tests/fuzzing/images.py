@@ -6,10 +6,13 @@ of the store.
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
+import importlib.util
 import io
 import json
+import lzma
 import os
 import random
 import tarfile
@@ -21,14 +24,15 @@ from typing import NamedTuple
 from orchestrator.build import checks, ignore, metadata, parse, stages
 from orchestrator.build.instructions import Dockerfile
 from orchestrator.build.metadata import Scope
+from orchestrator.dataclass import replace
 from orchestrator.errors import BuildError, ImageError
-from orchestrator.image import archive, manifest
+from orchestrator.image import archive, artifact, manifest
 from orchestrator.image import config as configs
 from orchestrator.image.config import ImageConfig
 from orchestrator.image.store import ImageStore
 from orchestrator.image.tar import BLOCK
 from tests.fuzzing.targets import Wrong, told
-from tests.image.archives import Layout, config, docker_archive, info, layer, name, pack
+from tests.image.archives import Layout, config, docker_archive, info, layer, name, pack, zstd
 
 LARGEST = 1 << 18
 """Bytes of a spoiled input."""
@@ -137,7 +141,13 @@ def _ignore(data: bytes, directory: Path) -> None:
 
 def _document(data: bytes, directory: Path) -> None:
     with accepted():
-        manifest.parse(data, what="manifest")
+        found = manifest.parse(data, what="manifest")
+        if isinstance(found, manifest.Index):
+            manifest.choose(found.manifests, wanted=manifest.host_platform(), what="index")
+    with accepted():
+        for part in artifact.parse(data, what="application"):
+            if part.name in ("", ".", "..") or part.name.startswith(".") or "/" in part.name:
+                raise Wrong(f"a file of an application is called {part.name!r}")
     with accepted():
         parsed = configs.parse(data)
         if configs.parse(configs.dump(parsed)) != parsed:
@@ -203,7 +213,10 @@ def _tars() -> tuple[bytes, ...]:
     )
     gnu = pack((info(long * 2, type=tarfile.REGTYPE), b"long"),
                (info("s", type=tarfile.SYMTYPE, linkname=long), b""), format=tarfile.GNU_FORMAT)
-    return plain, odd, gnu, gzip.compress(plain)
+    packed = [gzip.compress(plain), bz2.compress(odd), lzma.compress(gnu)]
+    if importlib.util.find_spec("backports.zstd"):
+        packed.append(zstd(plain))
+    return plain, odd, gnu, *packed
 
 
 def _archives() -> tuple[bytes, ...]:
@@ -222,7 +235,10 @@ def _documents() -> tuple[bytes, ...]:
            "annotations": {"a": "b"}}  # fmt: skip
     index = {"schemaVersion": 2, "manifests": [one]}
     image = {"schemaVersion": 2, "config": one, "layers": [one, one]}
-    return made, *(json.dumps(value, indent=1).encode() for value in (index, image))
+    file = artifact.File(name="compose.yaml", role="compose", data=b"services: {}")
+    more = [replace(file, name=f"{role}.x", role=role) for role in ("extends", "env")]
+    application = artifact.written([file, *more], version="1.1", maker="0")
+    return made, application, *(json.dumps(value, indent=1).encode() for value in (index, image))
 
 
 def cases() -> tuple[Case, ...]:
