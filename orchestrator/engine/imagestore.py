@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestrator.build import cachemount
-from orchestrator.dataclass import dataclass
+from orchestrator.dataclass import dataclass, replace
 from orchestrator.engine import inventory
 from orchestrator.engine.inventory import StoredImage
 from orchestrator.errors import ImageError, ImageNotFoundError
@@ -15,6 +15,7 @@ from orchestrator.events import Sink, ignore
 from orchestrator.image import config as configs
 from orchestrator.image import host, reference
 from orchestrator.image.config import ConfigFile
+from orchestrator.image.distribution import Distribution
 from orchestrator.image.steps import StepRecords
 from orchestrator.image.store import Image, ImageStore
 from orchestrator.state import volumes
@@ -31,6 +32,8 @@ class ImageDetails:
     """The configuration as it is stored."""
     sizes: tuple[int, ...]
     """Bytes of each layer, lowest first."""
+    digests: tuple[str, ...]
+    """`redis@sha256:…`, as registries know it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +68,25 @@ class Images:
         self._layout = layout or Layout.from_environment()
         self._store = ImageStore(self._layout.images())
 
-    def rows(self) -> list[StoredImage]:
-        """Every image, the newest first."""
-        return inventory.stored_images()
+    def rows(
+        self, filters: Sequence[str] = (), *, until: float | None = None
+    ) -> list[StoredImage]:
+        """The images that fit all of the filters (`KEY=VALUE`, see `imagechoice`) and were made
+        before `until`, the newest first."""
+        from orchestrator.engine import imagechoice
+
+        return inventory.stored_images(imagechoice.parse(filters, until=until))
 
     def load(self, source: Any, *, sink: Sink = ignore) -> list[str]:  # a path, or with read()
         """Add the images of an archive (a path, or a binary stream); their references."""
         return inventory.load(source, sink=sink)
 
     def import_rootfs(
-        self, source: Any, reference: str, *, changes: Sequence[str] = ()  # as above
+        self, source: Any, reference: str, *, changes: Sequence[str] = (),  # as above
+        comment: str = "",
     ) -> str:
         """Make an image of a root file system tar (a path, or a binary stream); its id."""
-        return inventory.import_rootfs(source, reference, changes=changes)
+        return inventory.import_rootfs(source, reference, changes=changes, comment=comment)
 
     def bootstrap(
         self, name: str, *, packages: Sequence[str] = (), mirror: str | None = None,
@@ -103,6 +112,9 @@ class Images:
         return ImageDetails(
             image=image, file=configs.parse(data), document=json.loads(data),
             sizes=tuple(layer.size for layer in self._store.layers(image)),
+            digests=tuple(sorted({
+                f"{reference.parse(entry.name).repository}@{entry.digest}"
+                for entry in Distribution(self._store.root).entries(image.id)})),
         )  # fmt: skip
 
     def tag(self, name: str, reference: str) -> None:
@@ -132,11 +144,20 @@ class Images:
                              hint="remove the container first: pcompose rm, or down")
         return self._store.remove(name, force=force)
 
-    def prunable(self, *, everything: bool = False) -> list[Image]:
-        """Images that no container needs: those without a name, or with `everything` all."""
+    def prunable(
+        self, *, everything: bool = False, filters: Sequence[str] = (), until: float | None = None
+    ) -> list[Image]:
+        """Images that no container needs: those without a name, or with `everything` all; of them
+        those that fit the filters, as `rows` has them."""
+        from orchestrator.engine import imagechoice
+
+        choice = imagechoice.parse(filters, until=until, known=imagechoice.PRUNE_FILTERS)
+        if choice.dangling is not None:
+            everything, choice = not choice.dangling, replace(choice, dangling=None)
         needed = self.users()
-        return [image for image in self._store.images()
-                if image.id not in needed and (everything or not image.references)]
+        found = [image for image in self._store.images()
+                 if image.id not in needed and (everything or not image.references)]
+        return imagechoice.chosen(found, choice, resolve=self._store.resolve)
 
     def prune(self, images: Sequence[Image], *, cache: bool = False) -> Pruned:
         """Remove these images, and with `cache` what builds remember."""

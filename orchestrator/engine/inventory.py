@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.dataclass import dataclass
+from orchestrator.dataclass import dataclass, field
 from orchestrator.engine.images import open_store
 from orchestrator.engine.lookup import containers
 from orchestrator.engine.workspace import Workspace
 from orchestrator.events import Sink
 from orchestrator.state.layout import Layout
+
+if TYPE_CHECKING:
+    from orchestrator.engine.imagechoice import Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +68,29 @@ class StoredImage:
     size: int
     created: float | None
     platform: str
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """repository -> what it is there, as the registry said."""
 
 
-def stored_images() -> list[StoredImage]:
-    """Every image of the store, the newest first."""
+def stored_images(choice: Choice | None = None) -> list[StoredImage]:
+    """The images of the store that are meant, the newest first."""
+    from orchestrator.engine import imagechoice
+    from orchestrator.image import reference as references
+    from orchestrator.image.distribution import Distribution
+
+    store = open_store(Layout.from_environment())
+    found = store.images()
+    if choice is not None:
+        found = imagechoice.chosen(found, choice, resolve=store.resolve)
+    digests: dict[str, dict[str, str]] = {}
+    for entry in Distribution(store.root).entries():
+        repository = references.parse(entry.name).repository
+        digests.setdefault(entry.image, {}).setdefault(repository, entry.digest)
     return [
         StoredImage(id=image.id, names=tuple(image.names()), size=image.size,
-                    created=image.created, platform=image.platform)
-        for image in open_store(Layout.from_environment()).images()
+                    created=image.created, platform=image.platform,
+                    digests=digests.get(image.id, {}))
+        for image in found
     ]  # fmt: skip
 
 
@@ -83,7 +101,9 @@ def load(source: Any, *, sink: Sink) -> list[str]:  # a path, or any object with
     return archive.load(open_store(Layout.from_environment()), source, sink=sink)
 
 
-def import_rootfs(source: Any, reference: str, *, changes: Sequence[str]) -> str:  # as above
+def import_rootfs(
+    source: Any, reference: str, *, changes: Sequence[str], comment: str  # as above
+) -> str:
     """An image of a root file system; its id."""
     from orchestrator.build import metadata
     from orchestrator.image import archive
@@ -91,4 +111,5 @@ def import_rootfs(source: Any, reference: str, *, changes: Sequence[str]) -> str
 
     config = metadata.apply_texts(ImageConfig(), changes)
     store = open_store(Layout.from_environment())
-    return archive.import_rootfs(store, source, reference, config=config).id
+    return archive.import_rootfs(store, source, reference, config=config,
+                                 comment=comment or archive.COMMENT).id  # fmt: skip

@@ -26,6 +26,8 @@ from orchestrator.image.manifest import Descriptor, Index, Manifest
 from orchestrator.image.sources import Source
 from orchestrator.image.store import Image, ImageStore, Layer
 
+COMMENT = "pcompose"
+"""In the history of what is imported, where nobody says more."""
 _DEEPEST_INDEX = 4
 
 
@@ -286,7 +288,7 @@ def _unpack(
 
 def import_rootfs(
     store: ImageStore, path_or_stream: str | Readable, reference: str | None, *,
-    config: ImageConfig | None = None, sink: events.Sink = events.ignore,
+    config: ImageConfig | None = None, comment: str = COMMENT, sink: events.Sink = events.ignore,
 ) -> Image:
     """An image of one layer from a root file system: a tar (compressed or not) or a directory.
 
@@ -300,7 +302,8 @@ def import_rootfs(
                          time=time.time()))  # fmt: skip
     with _named("import", path_or_stream), store.adding():
         layer = store.add_layer(None, lambda target: _fill_rootfs(path_or_stream, target))
-        image = _same(store, reference, layer, config) or _new_image(store, layer, config)
+        image = _same(store, reference, layer, config, comment) or (
+            _new_image(store, layer, config, comment))
         if reference is not None:
             image = store.tag(image.id, reference)
     sink(events.Progress(kind="Image", name=name, text="Imported", status="Done",
@@ -316,19 +319,24 @@ def _fill_rootfs(path_or_stream: str | Readable, target: str) -> tuple[str, int]
 
 
 def _same(
-    store: ImageStore, reference: str | None, layer: Layer, config: ImageConfig
+    store: ImageStore, reference: str | None, layer: Layer, config: ImageConfig, comment: str
 ) -> Image | None:
     known = store.resolve(reference) if reference else None
     if known is None or known.config != config:
         return None
     file = configs.parse(store.read_blob(known.id))
-    return known if file.diff_ids == (layer.diff_id,) else None
+    is_same = file.diff_ids == (layer.diff_id,) and file.history == (_history(comment),)
+    return known if is_same else None
 
 
-def _new_image(store: ImageStore, layer: Layer, config: ImageConfig) -> Image:
+def _history(comment: str) -> History:
+    return History(created_by="import", comment=comment)  # the same on two machines
+
+
+def _new_image(store: ImageStore, layer: Layer, config: ImageConfig, comment: str) -> Image:
     now = round(time.time(), 3)
     file = ConfigFile(
         platform=manifest.host_platform(), created=now, config=config, diff_ids=(layer.diff_id,),
-        history=(History(created_by="import", comment="pcompose"),),  # the same on two machines
+        history=(_history(comment),),
     )  # fmt: skip
     return store.add_image(configs.dump(file), [layer])

@@ -7,8 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import formats, moments, table, terminal, verbs
-from orchestrator.cli.commands import images, import_image, load
+from orchestrator.cli import formats, moments, storedimages, table, terminal, verbs
+from orchestrator.cli.commands import import_image, load
 from orchestrator.cli.grammar import Command, many, option, switch
 from orchestrator.cli.policies import told, without_downloads
 from orchestrator.cli.questions import confirmed
@@ -26,16 +26,21 @@ COMMAND = Command(
           "bootstrap NAME",
     summary="Images of this machine, of whatever project",
     flags=(
-        switch("all", "a", "prune: also images with a name that no container uses"),
+        switch("all", "a", "prune: also images with a name that no container uses; ls: as without"),
         switch("build-cache", "", "prune: also what builds remember"),
         many("change", "c", "import: instruction for the image, such as CMD or ENV",
              metavar="instruction"),
+        switch("digests", "", "ls: what registries call them"),
+        many("filter", "", "ls, prune: dangling=, label=, label!=, until=; ls: before=, since=, "
+             "reference=", metavar="filter"),
         switch("force", "f", "prune: do not ask; rm: also an image with several names"),
-        option("format", "", "ls, history, df: table or json"),
+        option("format", "", "ls, history, df: table, json or a Go template; inspect: the latter"),
+        switch("human", "H", "history: sizes and times for people; --human=false: for programs"),
         many("include", "", "bootstrap: package that is to be in it", metavar="package"),
         option("input", "i", "load: read this file", metavar="file"),
+        option("message", "m", "import: comment", metavar="text"),
         option("mirror", "", "bootstrap: where packages come from", metavar="URL"),
-        switch("no-trunc", "", "history: whole instructions"),
+        switch("no-trunc", "", "ls, history: whole ids, whole instructions"),
         option("output", "o", "save: write to this file", metavar="file"),
         option("platform", "", "pull: for another machine than this one", metavar="os/arch"),
         switch("quiet", "q", "ls, history: ids only; load, pull, push: no progress"),
@@ -49,31 +54,46 @@ _WIDTH = 45
 def run(call: Invocation) -> int:
     """Do what the verb says."""
     return verbs.dispatch(call, {
-        "ls": verbs.Verb(_list, flags=("quiet", "format")),
-        "inspect": verbs.Verb(_inspect, 1, None),
-        "history": verbs.Verb(_history, 1, 1, ("quiet", "format", "no-trunc")),
+        "ls": verbs.Verb(_list, 0, 1, ("all", "digests", "filter", "format", "no-trunc", "quiet")),
+        "inspect": verbs.Verb(_inspect, 1, None, ("format",)),
+        "history": verbs.Verb(_history, 1, 1, ("quiet", "format", "no-trunc", "human")),
         "tag": verbs.Verb(_tag, 2, 2),
         "rm": verbs.Verb(_remove, 1, None, ("force",)),
-        "prune": verbs.Verb(_prune, flags=("all", "force", "build-cache")),
+        "prune": verbs.Verb(_prune, flags=("all", "force", "build-cache", "filter")),
         "df": verbs.Verb(_usage, flags=("format",)),
         "pull": verbs.Verb(_pull, 1, None, ("platform", "quiet")),
         "push": verbs.Verb(_push, 1, None, ("quiet",)),
         "save": verbs.Verb(_save, 1, None, ("output",)),
         "load": verbs.Verb(load.load_all, 0, None, ("input", "quiet")),
-        "import": verbs.Verb(import_image.import_one, 2, 2, ("change",)),
+        "import": verbs.Verb(import_image.import_one, 2, 2, ("change", "message")),
         "bootstrap": verbs.Verb(_bootstrap, 1, 1, ("include", "mirror")),
     })  # fmt: skip
 
 
-def _list(call: Invocation, _: list[str]) -> int:
-    return images.show_store(call, call.args.text("format") or "table")
+def _list(call: Invocation, names: list[str]) -> int:
+    """All, or those of a name, or of a repository."""
+    from orchestrator import api
+
+    args = call.args
+    wishes, until = storedimages.filters(call)
+    listing = storedimages.Listing(
+        form=args.text("format") or "table", is_quiet=args.has("quiet"),
+        is_whole=args.has("no-trunc"), has_digests=args.has("digests"),
+    )  # fmt: skip
+    wishes += [f"reference={name}" for name in names]
+    return storedimages.show(call, api.image_store().rows(wishes, until=until), listing)
 
 
 def _inspect(call: Invocation, names: list[str]) -> int:
     from orchestrator import api
 
     store = api.image_store()
-    call.out.line(json.dumps([_fields(store.details(name)) for name in names], indent=4))
+    found = [_fields(store.details(name)) for name in names]
+    form = call.args.text("format") or ""
+    lines = formats.lines(form, found) if formats.is_template(form) else [
+        json.dumps(found, indent=None if form == "json" else 4)]  # fmt: skip
+    for line in lines:
+        call.out.line(line)
     return 0
 
 
@@ -82,6 +102,7 @@ def _fields(found: ImageDetails) -> dict[str, object]:
     image, document = found.image, found.document
     return {
         "Id": image.id, "RepoTags": list(image.references),
+        "RepoDigests": list(found.digests), "Author": document.get("author", ""),
         "Created": moments.format_rfc3339(image.created),
         "Architecture": document.get("architecture"), "Os": document.get("os"),
         "Variant": document.get("variant", ""), "Size": image.size,
@@ -96,23 +117,29 @@ def _history(call: Invocation, names: list[str]) -> int:
 
     rows = _history_rows(api.image_store().details(names[0]))[::-1]
     form = call.args.text("format") or "table"
-    if form not in ("table", "json"):
-        raise UsageError(f'unsupported format "{form}"', hint="table or json")
     if form == "json":
         lines = [json.dumps(row, separators=(",", ":")) for row in rows]
+    elif form != "table":
+        lines = formats.lines(form, rows)
     elif call.args.has("quiet"):
         lines = [str(row["ID"]) for row in rows]
     else:
-        whole = call.args.has("no-trunc")
-        lines = table.table(("IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"), [
-            (_short(str(row["ID"])), str(row["CreatedSince"]),
-             _cut(str(row["CreatedBy"]), whole=whole), table.size(int(str(row["Size"]))),
-             str(row["Comment"]))
-            for row in rows
-        ])  # fmt: skip
+        lines = table.table(("IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"),
+                            [_cells(call, row) for row in rows])  # fmt: skip
     for line in lines:
         call.out.line(line)
     return 0
+
+
+def _cells(call: Invocation, row: dict[str, object]) -> tuple[str, ...]:
+    whole = call.args.has("no-trunc")
+    is_human = call.args.has("human") or not call.args.said("human")
+    return (
+        str(row["ID"]) if whole else _short(str(row["ID"])),
+        str(row["CreatedSince" if is_human else "CreatedAt"]),
+        _cut(str(row["CreatedBy"]), whole=whole),
+        table.size(int(str(row["Size"]))) if is_human else str(row["Size"]), str(row["Comment"]),
+    )  # fmt: skip
 
 
 def _short(id_: str) -> str:
@@ -177,7 +204,8 @@ def _prune(call: Invocation, _: list[str]) -> int:
     from orchestrator import api
 
     store = api.image_store()
-    found = store.prunable(everything=call.args.has("all"))
+    wishes, until = storedimages.filters(call)
+    found = store.prunable(everything=call.args.has("all"), filters=wishes, until=until)
     if call.is_dry_run:
         for image in found:
             call.out.line(image.id)

@@ -6,8 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import formats, moments, table
+from orchestrator.cli import formats, moments, storedimages, table
 from orchestrator.cli.grammar import Command, option, switch
+from orchestrator.cli.storedimages import NONE
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
@@ -27,14 +28,15 @@ COMMAND = Command(
         switch("quiet", "q", "Ids only"),
     ),
 )
-NONE = "<none>"
-
 
 def run(call: Invocation) -> int:
     """Print the list."""
     form = call.args.text("format") or "table"
     if call.args.has("all") or _is_nowhere(call):
-        return show_store(call, form)
+        from orchestrator import api
+
+        listing = storedimages.Listing(form=form, is_quiet=call.args.has("quiet"))
+        return storedimages.show(call, api.image_store().rows(), listing)
     rows = call.project.images(call.args.operands)
     if call.args.has("quiet"):
         lines = list(dict.fromkeys(row.id.removeprefix("sha256:") for row in rows))
@@ -72,36 +74,3 @@ def _fields(row: ImageRow) -> dict[str, object]:
         "Created": moments.format_rfc3339(row.created),
         "LastTagTime": moments.format_rfc3339(row.tagged),
     }  # fmt: skip
-
-
-def show_store(call: Invocation, form: str) -> int:
-    """All images of the machine."""
-    from orchestrator import api
-
-    found = api.image_store().rows()
-    if call.args.has("quiet"):
-        for image in found:
-            call.out.line(image.id.removeprefix("sha256:"))
-        return 0
-    names = [(image, *name) for image in found for name in image.names or ((NONE, NONE),)]
-    if form != "table":
-        fields = [
-            {"ID": image.id, "Repository": repository, "Tag": tag, "Platform": image.platform,
-             "Size": image.size, "Created": moments.format_rfc3339(image.created)}
-            for image, repository, tag in names
-        ]  # fmt: skip
-        lines = [json.dumps(fields)] if form == "json" else formats.lines(form, fields, least=20)
-        for line in lines:
-            call.out.line(line)
-        return 0
-    now = time.time()
-    rows = [
-        (repository, tag, image.platform, image.id.removeprefix("sha256:")[:12],
-         table.size(image.size),
-         "N/A" if image.created is None else f"{table.ago(now - image.created)} ago")
-        for image, repository, tag in names
-    ]  # fmt: skip
-    head = ("REPOSITORY", "TAG", "PLATFORM", "IMAGE ID", "SIZE", "CREATED")
-    for line in table.table(head, rows, least=20):
-        call.out.line(line)
-    return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.grammar import Command, many
+from orchestrator.cli.grammar import Command, many, option
 from orchestrator.cli.policies import told
 
 if TYPE_CHECKING:
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="import", usage="import [OPTIONS] ARCHIVE|DIRECTORY|- NAME[:TAG]", least=2, most=2,
     summary="Make an image of a root file system archive",
-    flags=(many("change", "c", "Instruction for the image, such as CMD or ENV",
-                metavar="instruction"),),
+    flags=(
+        many("change", "c", "Instruction for the image, such as CMD or ENV", metavar="instruction"),
+        option("message", "m", "Comment", metavar="text"),
+    ),
 )  # fmt: skip
 
 
@@ -34,6 +36,6 @@ def import_one(call: Invocation, operands: list[str]) -> int:
         return 0
     call.out.line(api.image_store().import_rootfs(
         sys.stdin.buffer if source == "-" else source, reference,
-        changes=call.args.all("change"),
+        changes=call.args.all("change"), comment=call.args.text("message") or "",
     ))  # fmt: skip
     return 0
