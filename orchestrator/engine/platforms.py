@@ -29,4 +29,5 @@ def _check(service: Service, image: Image, project: Project) -> None:
     if not platform.can_run(image.platform):
         raise fault(project, service, "image", f"image {service.image} is for {image.platform}, "
                     f"this machine is {host_platform()}",
-                    hint="qemu-user with binfmt_misc would run it")
+                    hint="`pcompose pull` fetches that of this machine where there is one; "
+                    "qemu-user with binfmt_misc would run it")  # fmt: skip

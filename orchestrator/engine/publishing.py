@@ -188,17 +188,16 @@ class _Publication:
         names = dict.fromkeys(use.reference for service in project.services.values()
                               for use in uses(service).values())  # fmt: skip
         found = []
-        with self._store.adding():
-            for name in names:
-                if host.is_host(name):
-                    continue
-                reference = references.parse(name).tagged()
-                report = Report(reference.familiar, self._sink, doing="Copying")
-                copier = Copier(self._store, report=report, stop=self._stop)
-                report.begin()
-                found.append(copier.copy(session.repository(reference), target,
-                                         reference.digest or reference.tag))  # fmt: skip
-                report.end("Copied")
+        for name in names:
+            if host.is_host(name):
+                continue
+            reference = references.parse(name).tagged()
+            report = Report(reference.familiar, self._sink, doing="Copying")
+            copier = Copier(self._store, report=report, stop=self._stop)
+            report.begin()
+            found.append(copier.copy(session.repository(reference), target,
+                                     reference.digest or reference.tag))  # fmt: skip
+            report.end("Copied")
         return found
 
     def _tell(self, text: str, status: Status, *, details: str = "") -> None:

@@ -14,6 +14,7 @@ from orchestrator.errors import ImageError
 from orchestrator.events import Event, Progress, Warned
 from orchestrator.image.store import ImageStore
 from tests.registry.server import sha
+from tests.registry.test_pull import several
 
 if TYPE_CHECKING:
     from tests.registry.conftest import Ground
@@ -55,6 +56,25 @@ def test_all_faults_are_told_with_their_places_and_the_others_are_pulled(
     ends = {e.name.rpartition("/")[2]: e.text for e in events
             if isinstance(e, Progress) and e.status != "Working"}  # fmt: skip
     assert ends == {"good:1": "Pulled", "bad:1": "Error", "gone:1": "Error"}
+
+
+def test_a_service_gets_the_image_of_its_platform(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PCOMPOSE_DATA", str(ground.path))
+    ids = several(ground)
+    image = f"{ground.registry.host}/app:all"
+    (ground.path / "compose.yaml").write_text(
+        f"services: {{a: {{image: '{image}', platform: linux/arm64/v8}}}}\n")
+    files = [str(ground.path / "compose.yaml")]
+    Project(files=files, environ=ground.environ).pull()
+    assert [i.id for i in ground.store.images()] == [ids["arm64"]]
+    (ground.path / "compose.yaml").write_text(f"services: {{a: {{image: '{image}'}}}}\n")
+    environ = {**ground.environ, "DOCKER_DEFAULT_PLATFORM": "linux/amd64"}
+    Project(files=files, environ=environ).pull()
+    found = ground.store.resolve(image)
+    assert found is not None
+    assert found.id == ids["amd64"]
 
 
 def test_faults_that_are_to_be_ignored_are_warnings(ground: Ground, project: Project) -> None:

@@ -97,6 +97,37 @@ def test_the_image_of_this_machine_is_chosen_from_an_index(ground: Ground) -> No
     assert failure.value.hint == "it has linux/amd64, linux/arm64"
 
 
+def several(ground: Ground, name: str = "app") -> dict[str, str]:
+    """An index `all` of an image for each architecture; architecture -> image id."""
+    entries, ids = [], {}
+    for architecture in ("amd64", "arm64"):
+        plain = layer((architecture, b"x"))
+        file = config([plain]).replace(b'"amd64"', f'"{architecture}"'.encode())
+        made = ground.registry.add(name, architecture, file, [gzip.compress(plain)])
+        size = len(ground.registry.manifests[name, architecture][1])
+        ids[architecture] = sha(file)
+        entries.append({"mediaType": MANIFEST, "digest": made.digest, "size": size,
+                        "platform": {"os": "linux", "architecture": architecture}})
+    ground.registry.put(name, "all", INDEX, json.dumps(
+        {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode())
+    return ids
+
+
+def test_another_platform_is_pulled_when_it_is_asked_for_and_only_then(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = several(ground)
+    own = Platform(architecture="amd64")
+    monkeypatch.setattr("orchestrator.image.manifest.host_platform", lambda: own)
+    for platform, architecture in ((None, "amd64"), (Platform(architecture="arm64"), "arm64"),
+                                   (None, "amd64"), (own, "amd64")):  # fmt: skip
+        pulled = ground.pull("app:all", platform=platform)
+        assert pulled.image.id == ids[architecture]
+        assert pulled.image.platform == f"linux/{architecture}"
+    assert ground.registry.counted("GET /v2/app/manifests/all") == 3
+    assert len(ground.store.images()) == 2
+
+
 @pytest.mark.parametrize(
     ("suffix", "compress"), [("", bytes), ("+gzip", gzip.compress), ("+zstd", zstd)]
 )

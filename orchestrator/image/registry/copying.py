@@ -22,7 +22,7 @@ _DEEPEST_INDEX = 4
 
 class Copier:
     """Copies images by way of the scratch space of a store, and of its downloads, which go on
-    where an earlier command was cut; call it inside of `store.adding`."""
+    where an earlier command was cut."""
 
     def __init__(self, store: ImageStore, *, report: Report, stop: crew.Stop) -> None:
         self._store, self._report, self._stop = store, report, stop
@@ -60,6 +60,12 @@ class Copier:
             place = target.begin_upload(mount=blob.digest, source=source.path)
             if not place:
                 return
+        with self._store.adding():
+            self._by_way_of_here(source, target, blob, place)
+
+    def _by_way_of_here(
+        self, source: Repository, target: Repository, blob: Descriptor, place: str
+    ) -> None:
         scratch = self._store.scratch()
         try:
             path = f"{scratch}/blob"

@@ -117,7 +117,8 @@ class Puller:
     ) -> tuple[Image, str] | None:
         """The image that is here, if the registry says that the name still stands for it: a HEAD
         costs nothing where pulls are counted."""
-        if known is None or (wanted.platform and not _fits(known.platform, wanted.platform)):
+        platform = wanted.platform or manifest.host_platform()
+        if known is None or not _fits(known.platform, platform):
             return None
         there = {e.digest for e in self._distribution.entries(known.id) if e.name == reference.name}
         if not there:
@@ -188,7 +189,8 @@ class Puller:
         stop = crew.Stop(self.stop)  # a fault of this image ends no other one
 
         def fetch(diff_id: str, blob: Descriptor) -> None:
-            with self._gate:
+            # who waits for nobody any more may go on for a moment: nothing is swept until it ends
+            with self._gate, self._store.adding():
                 fill = partial(self._fill, plan.repository, diff_id, blob, report, stop)
                 try:
                     found[diff_id] = self._store.add_layer(diff_id, fill)

@@ -107,7 +107,7 @@ class Pusher:
         found: dict[str, Descriptor] = {}
 
         def one(layer: Layer) -> None:
-            with self._gate:
+            with self._gate, self._store.adding():
                 found[layer.diff_id] = self._layer(job, layer)
                 job.report.settle(layer.size)
 
