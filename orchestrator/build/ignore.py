@@ -16,6 +16,9 @@ from collections.abc import Iterable
 from orchestrator.dataclass import dataclass
 
 MAGIC = frozenset("*?[\\")
+_MOST_WIDE = 2
+"""Parts of one pattern that have `**` beside something else, and may fit over several parts of a
+path; with each one more it takes as many times longer as the path has characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,10 @@ def segment(pattern: str) -> re.Pattern[str]:
 
 def _path(parts: list[str]) -> str:
     """Runs of parts between `**`: all but the last run are taken where they fit first."""
+    wide = [part for part in parts if "**" in part and part != "**"]
+    if len(wide) > _MOST_WIDE:
+        raise ValueError(f"`{wide[0]}` and {len(wide) - 1} more: `**` must be a whole part of the "
+                         "path")  # fmt: skip
     runs: list[list[str]] = [[]]
     for part in parts:
         if part == "**":

@@ -22,6 +22,8 @@ _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
 )
 _LONGEST_MAGIC = 6
+_PIECE = 1 << 16
+"""Bytes that are read at a time: what is left of them is copied for each stream that follows."""
 _MOST_MEMORY = 256 << 20
 """Bytes a stream may ask for; `xz -9` asks for 65 MiB, `zstd --ultra -22` for 128."""
 
@@ -118,41 +120,33 @@ class _Streams:
     ) -> None:
         self._source, self._new, self._padding = source, new, padding
         self._inner = new()
+        self._ahead = b""
+        """What has been read beyond the stream before, and belongs to this one."""
 
     def read(self, size: int = -1, /) -> bytes:
         while True:
             if self._inner.eof and not self._next_stream():
                 return b""
-            more = self._source.read(CHUNK) if self._inner.needs_input else b""
+            more = self._more() if self._inner.needs_input else b""
             if self._inner.needs_input and not more:
                 raise EOFError("compressed data ends too early")
             data = self._inner.decompress(more, max_length=CHUNK if size < 0 else size)
             if data:
                 return data
 
+    def _more(self) -> bytes:
+        ahead, self._ahead = self._ahead, b""
+        return ahead or self._source.read(_PIECE)
+
     def _next_stream(self) -> bool:
         rest = self._inner.unused_data.lstrip(self._padding)
         while not rest:
-            data = self._source.read(CHUNK)
+            data = self._source.read(_PIECE)
             if not data:
                 return False
             rest = data.lstrip(self._padding)
-        self._inner = self._new()
-        self._source = Peeked(_Chain(rest, self._source))
+        self._inner, self._ahead = self._new(), rest
         return True
-
-
-class _Chain:
-    def __init__(self, first: bytes, rest: Readable) -> None:
-        self._first = first
-        self._rest = rest
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._first:
-            cut = len(self._first) if size < 0 else size
-            taken, self._first = self._first[:cut], self._first[cut:]
-            return taken
-        return self._rest.read(size)
 
 
 class _Guarded:

@@ -33,7 +33,7 @@ def test_a_pattern_decides(text: str, ignored: str, kept: str) -> None:
     assert not kept or not rules.ignores(kept)
 
 
-@pytest.mark.parametrize("text", ["[a", "!", "a\\", "[z-a]", "**a**b*"])
+@pytest.mark.parametrize("text", ["[a", "!", "a\\", "[z-a]", "**a**b*", "***/" * 50 + "*"])
 def test_a_broken_pattern_is_told_with_its_line(text: str) -> None:
     with pytest.raises(ValueError, match="line 2"):
         ignore.read(f"x\n{text}\n")

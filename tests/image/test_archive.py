@@ -17,7 +17,7 @@ import pytest
 
 from orchestrator import events
 from orchestrator.errors import ImageError
-from orchestrator.image import archive, layers, writing
+from orchestrator.image import archive, compression, layers, writing
 from orchestrator.image.config import ImageConfig
 from orchestrator.image.store import ImageStore
 from tests.image.archives import (
@@ -68,6 +68,12 @@ def test_a_docker_archive_is_loaded_from_a_file_or_a_pipe(
     images.remove("web:1")
     assert archive.load(images, io.BytesIO(data)) == ["web:1"]
     assert images.resolve("web:1") is not None
+
+
+@pytest.mark.parametrize("compress", [lzma.compress, zstd, gzip.compress, bz2.compress])
+def test_any_number_of_streams_may_follow_each_other(compress: Compress) -> None:
+    stream = compression.opened(io.BytesIO(compress(b"x") * 3000), what="it")
+    assert b"".join(iter(lambda: stream.read(1000), b"")) == b"x" * 3000
 
 
 def test_several_images_share_their_layers(images: ImageStore, tmp_path: Path) -> None:
