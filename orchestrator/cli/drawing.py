@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 52, 70, 18, 20
 """Of the boxes of an SVG, in its units."""
+MOST_IN_COLUMN = 8
 
 
 # ---- text
@@ -130,7 +132,8 @@ svg { font: 13px system-ui, sans-serif; background: #fff; }
 text { fill: #1d2430; } .small { font-size: 11px; fill: #5a6472; }
 rect { fill: #f4f6f9; stroke: #9aa5b4; } .good { fill: #e2f5e6; stroke: #3d9a50; }
 .bad { fill: #fde8e6; stroke: #cc4a3b; } .wait { fill: #fff4d6; stroke: #c79a1e; }
-path { fill: none; stroke: #7a8697; } .use { stroke-dasharray: 4 3; } marker path { fill: #7a8697; }
+path { fill: none; stroke: #7a8697; } marker path { fill: #7a8697; }
+.use { stroke-dasharray: 4 3; opacity: .55; }
 @media (prefers-color-scheme: dark) {
   svg { background: #14181f; } text { fill: #e4e9f0; } .small { fill: #9aa5b4; }
   rect { fill: #1f2630; stroke: #566273; } .good { fill: #17341f; } .bad { fill: #42201c; }
@@ -155,7 +158,7 @@ def shade(state: str) -> str:
 
 def _columns(picture: Picture) -> list[list[Box]]:
     """Services by how far they are from those who need nobody, dependents on the left; then
-    networks and volumes."""
+    networks and volumes.  What would be too high has several columns."""
     depth: dict[str, int] = {}
     for box in picture.of("service"):  # dependencies come first
         needs = [a.target for a in picture.leading(box.name, "service")]
@@ -164,8 +167,10 @@ def _columns(picture: Picture) -> list[list[Box]]:
     columns: list[list[Box]] = [[] for _ in range(deepest + 1)]
     for box in picture.of("service"):
         columns[deepest - depth[box.name]].append(box)
-    others = [box for box in picture.boxes if box.kind != "service"]
-    return [*columns, others] if others else columns
+    columns.append([box for box in picture.boxes if box.kind != "service"])
+    highest = max(MOST_IN_COLUMN, math.isqrt(len(picture.boxes)))
+    return [column[at : at + highest] for column in columns
+            for at in range(0, len(column), highest)]  # fmt: skip
 
 
 def as_svg(picture: Picture) -> str:

@@ -76,6 +76,14 @@ def test_as_svg_every_box_is_there_and_none_lies_on_another() -> None:
     assert all(x + drawing.WIDTH <= width and y + drawing.HEIGHT <= height for x, y in boxes)
 
 
+def test_a_hundred_services_are_drawn_in_columns_of_bounded_height() -> None:
+    boxes = tuple(Box(kind="service", name=f"s{n}", state="") for n in range(100))
+    root = ElementTree.fromstring(drawing.as_svg(Picture(project="p", boxes=boxes, arrows=())))
+    places = {(r.get("x"), r.get("y")) for r in root.iter("{http://www.w3.org/2000/svg}rect")}
+    assert len(places) == 100
+    assert int(root.get("height", "")) <= 10 * (drawing.HEIGHT + drawing.GAP_Y) + 2 * drawing.MARGIN
+
+
 @pytest.mark.parametrize("draw", [drawing.as_text, drawing.as_svg, drawing.as_mermaid])
 def test_hostile_names_stay_text(draw: object) -> None:
     evil = '</text><script>"\x1b[2J'

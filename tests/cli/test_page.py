@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from orchestrator.cli.page import view
 from orchestrator.cli.page.server import Server
 from orchestrator.errors import UsageError
 
@@ -71,6 +72,14 @@ def site() -> Iterator[Site]:
     made.server.shutdown()
     thread.join()
     made.server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("alive", "there", "verbs"),
+    [(0, 0, "start"), (0, 2, "start"), (2, 2, "stop restart"), (1, 2, "start stop restart")],
+)
+def test_only_what_can_be_done_is_offered(alive: int, there: int, verbs: str) -> None:
+    assert view.verbs(alive, there) == verbs.split()
 
 
 def test_it_listens_on_loopback_only(site: Site) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
 import sys
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from tests.e2e.sandbox import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,19 +91,117 @@ def test_a_hundred_services_are_shown_and_one_is_stopped_and_started(page: Page)
     assert "compose.yaml:2:1" in page.ask("plan")["text"]
 
 
+class Browser:
+    """Headless Chromium, told what to do over a pipe (Chrome DevTools Protocol: a JSON object and a
+    zero byte each way, descriptors 3 and 4)."""
+
+    def __init__(self, page: Page) -> None:
+        reads, self._to = os.pipe()
+        self._from, writes = os.pipe()
+        words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu",
+                 "--remote-debugging-pipe", f"--user-data-dir={page.stack.directory}/browser"]
+        script = f'exec "$@" 3<&{reads} 4>&{writes} {reads}<&- {writes}>&-'
+        self._process = subprocess.Popen(
+            page.stack.sandbox.inside(["bash", "-c", script, "bash", *words]),
+            env=page.stack.sandbox.environment, pass_fds=(reads, writes),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(reads)
+        os.close(writes)
+        self._arrived = b""
+        self._number = 0
+        self._session = ""
+        self.complaints: list[object] = []
+
+    def open(self, url: str) -> None:
+        """Show a page, and hear what it complains of."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target,
+                                  flatten=True)["sessionId"]  # fmt: skip
+        for domain in ("Log", "Runtime", "Page"):
+            self.call(f"{domain}.enable")
+        self.call("Page.navigate", url=url)
+
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        """The answer; what the page complains of meanwhile is kept."""
+        self._number += 1
+        message: dict[str, object] = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                found: dict[str, Any] = answer["result"]
+                return found
+            entry = answer.get("params", {}).get("entry", {})
+            if answer["method"] == "Runtime.exceptionThrown" or entry.get("source") == "security":
+                self.complaints.append(answer)
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._arrived:
+            data = os.read(self._from, 1 << 16)
+            assert data, "the browser has ended"
+            self._arrived += data
+        text, _, self._arrived = self._arrived.partition(b"\0")
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def ask(self, expression: str) -> Any:
+        """The value of an expression in the page."""
+        return self.call("Runtime.evaluate", expression=expression)["result"].get("value")
+
+    def close(self) -> None:
+        """It ends with the pipe, and its own processes with it."""
+        os.close(self._to)
+        try:
+            self._process.wait(timeout=60)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            os.close(self._from)
+
+
+@pytest.fixture
+def browser(page: Page) -> Iterator[Browser]:
+    made = Browser(page)
+    try:
+        made.open(page.url)
+        yield made
+    finally:
+        made.close()
+
+
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here")
-def test_a_browser_shows_it(page: Page) -> None:
-    done = page.stack.sandbox.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000",
-         f"--user-data-dir={page.stack.directory}/browser", "--dump-dom", page.url]
-    )  # fmt: skip
-    texts: list[str] = []
+def test_a_browser_shows_it_and_starts_and_stops(page: Page, browser: Browser) -> None:
+    def row(service: str) -> str:
+        rows = "[...document.querySelectorAll('tbody tr')]"
+        return f"{rows}.find(row => row.cells[0].innerText == '{service}')"
 
-    class Parser(HTMLParser):
-        def handle_data(self, data: str) -> None:
-            texts.append(data.strip())
+    def state(service: str) -> str:
+        return str(browser.ask(f"{row(service)}?.cells[1].innerText")).removeprefix("● ")
 
-    Parser().feed(done.stdout)
-    assert "100 services, 1 containers" in texts, done.stderr
-    assert {"web", "running", "s99", "missing"} <= set(texts)
-    assert texts.count("restart") == 100
+    def press(verb: str, service: str) -> None:
+        button = f"""document.querySelector('button[aria-label="{verb} {service}"]')"""
+        eventually(lambda: browser.ask(f"{button} !== null"), timeout=60)
+        browser.ask(f"{button}.click()")
+
+    eventually(lambda: state("web") == "running", timeout=60, what="the page shows the stack")
+    assert browser.ask("document.querySelectorAll('tbody tr').length") == 100
+    assert "100 services, 1 containers" in browser.ask("document.body.innerText")
+    eventually(lambda: browser.ask("document.getElementById('drawing').naturalWidth") > 1000,
+               timeout=60, what="the graph is drawn")  # fmt: skip
+    press("stop", "web")
+    eventually(lambda: state("web").startswith("exited"), timeout=60)
+    press("start", "s7")
+    eventually(lambda: state("s7") == "running", timeout=60, what="what is missing is made")
+    browser.ask(f"{row('web')}.click()")
+    eventually(lambda: "<b>here</b>" in browser.ask("document.getElementById('logs').innerText"),
+               timeout=60, what="the log is shown as it is")  # fmt: skip
+    paper = "getComputedStyle(document.body).backgroundColor"
+    for scheme, colour in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(13, 17, 23)")):
+        browser.call("Emulation.setEmulatedMedia",
+                     features=[{"name": "prefers-color-scheme", "value": scheme}])
+        assert browser.ask(paper) == colour
+    assert browser.complaints == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import containers, drawing, table
 from orchestrator.errors import PcomposeError
+from orchestrator.plan.policy import UpPolicy
 
 if TYPE_CHECKING:
     from orchestrator.engine.picturing import Box
@@ -59,9 +60,11 @@ class View:
             return {"text": str(error)}
 
     def act(self, verb: str, service: str) -> Data:
-        """start, stop or restart a service."""
+        """start, stop or restart a service; what is missing is made."""
         project = self._make()
-        if verb == "start":
+        if verb == "start" and not any(c.record.service == service for c in project.ps(all=True)):
+            project.up(UpPolicy(services=(service,)))
+        elif verb == "start":
             project.start([service])
         elif verb == "stop":
             project.stop([service])
@@ -72,14 +75,23 @@ class View:
 
 def _row(box: Box, mine: list[ObservedContainer], used: dict[str, UsageRow]) -> Data:
     seen = [used[c.record.id] for c in mine if c.record.id in used]
+    running = sum(c.is_running for c in mine)
     return {
         "name": box.name, "state": box.state, "mood": drawing.shade(box.state),
-        "replicas": f"{sum(c.is_running for c in mine)}/{len(mine)}",
+        "replicas": f"{running}/{len(mine)}",
+        "verbs": verbs(sum(c.status.state in ("running", "restarting") for c in mine), len(mine)),
         "cpu": f"{sum(row.cpu_percent for row in seen):.1f}%" if seen else "",
         "memory": table.binary(sum(row.memory for row in seen)) if seen else "",
-        "ports": ", ".join(filter(None, map(containers.ports_text, mine))),
+        "ports": ", ".join(box.ports),
         "health": "\n".join(line for c in mine for line in _health(c)),
     }  # fmt: skip
+
+
+def verbs(alive: int, there: int) -> list[str]:
+    """What can be done to a service of so many containers."""
+    if not alive:
+        return ["start"]
+    return ["stop", "restart"] if alive == there else ["start", "stop", "restart"]
 
 
 def _health(container: ObservedContainer) -> list[str]:
