@@ -143,12 +143,9 @@ def frame(
     room = max(1, height - 2)
     shown = rows if len(rows) <= room else _most_alive(rows, room - 1)
     lines = [terminal.paint(head, terminal.BLUE if colour and done == len(rows) else "")]
-    name_width = max((len(terminal.visible(r.event.id)) for r in shown), default=0)
-    text_width = max((len(_text(r.event)) for r in shown), default=0)
-    lines += [
-        _row_line(r, now=now, width=width, columns=(name_width, text_width), colour=colour)
-        for r in shown
-    ]
+    bodies = _bodies([row.event for row in shown], width - _AROUND)
+    lines += [_row_line(row, body, now=now, width=width, colour=colour)
+              for row, body in zip(shown, bodies, strict=True)]  # fmt: skip
     if len(shown) < len(rows):
         lines.append(terminal.cut(f" ... {len(rows) - len(shown)} more", width))
     return lines
@@ -160,24 +157,43 @@ def _most_alive(rows: list[Row], room: int) -> list[Row]:
     return [r for r in rows if r in ranked]
 
 
-def _text(event: Progress) -> str:
-    return " ".join(filter(None, (event.text, _bar(event), terminal.visible(event.details))))
+BARS = (20, 10, 5)
+"""Characters of a bar: the first that the terminal has room for."""
+_AROUND = 12
+"""Characters of a row beside name and text: the sign, the clock, blanks."""
+_LEAST_NAME = 20
 
 
-BAR = 20
-"""Characters of a bar."""
+def _bodies(events: list[Progress], room: int) -> list[str]:
+    """Name, text, bar and details in columns.  Where that is too much, bars are shorter, then names
+    are cut, and at last details."""
+    names = [terminal.visible(event.id) for event in events]
+    heads: list[str] = []
+    name_width = head_width = 0
+    for size in BARS:
+        heads = [f"{event.text} {_bar(event, size)}".rstrip() for event in events]
+        name_width = max(map(len, names), default=0)
+        head_width = max(map(len, heads), default=0)
+        if name_width + head_width <= room:
+            break
+    name_width = min(name_width, max(_LEAST_NAME, room - head_width))
+    texts = [f"{head} {terminal.visible(event.details)}".rstrip()
+             for head, event in zip(heads, events, strict=True)]  # fmt: skip
+    text_width = max(map(len, texts), default=0)
+    return [f"{terminal.cut(name, name_width):{name_width}}  {text:{text_width}}"
+            for name, text in zip(names, texts, strict=True)]  # fmt: skip
 
 
-def _bar(event: Progress) -> str:
+def _bar(event: Progress, size: int) -> str:
     """`[====>    ] 12MB / 40MB` of an image on its way, `[====>    ] 2/5` of a build."""
     if event.status != "Working" or not event.total:
         return ""
     there = min(event.current, event.total)
-    drawn = ("=" * (there * BAR // event.total) + ">")[:BAR]
+    drawn = ("=" * (there * size // event.total) + ">")[:size]
     if event.text == "Building":
-        return f"[{drawn:{BAR}}] {there}/{event.total}"
+        return f"[{drawn:{size}}] {there}/{event.total}"
     if event.text in ("Pulling", "Pushing"):
-        return f"[{drawn:{BAR}}] {table.size(there)} / {table.size(event.total)}"
+        return f"[{drawn:{size}}] {table.size(there)} / {table.size(event.total)}"
     return ""
 
 
@@ -205,11 +221,10 @@ _SIGNS = {
 }
 
 
-def _row_line(row: Row, *, now: float, width: int, columns: tuple[int, int], colour: bool) -> str:
+def _row_line(row: Row, body: str, *, now: float, width: int, colour: bool) -> str:
     seconds = (row.ended if row.ended is not None else now) - row.began
     turn = SPINNER[int(seconds / TICK) % len(SPINNER)]
     sign, shade = _SIGNS.get(row.event.status, (turn, terminal.CYAN))
-    body = f"{terminal.visible(row.event.id):{columns[0]}}  {_text(row.event):{columns[1]}}"
     clock = f"{seconds:.1f}s"
     room = width - len(clock) - 5
     body = f"{terminal.cut(body.rstrip(), room):{min(len(body), room)}}"

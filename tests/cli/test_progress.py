@@ -48,6 +48,15 @@ def test_bytes_that_move_on_are_a_bar_on_a_terminal_and_no_line_in_a_log() -> No
     assert "Pulling [==========>         ] 2MB / 4MB" in lines[1]
 
 
+def test_a_bar_is_shorter_where_the_name_is_long() -> None:
+    pulling = Progress(kind="Image", name="registry.example.org:5000/shop/large:1", text="Pulling",
+                       status="Working", current=7_160_000, total=31_500_000)  # fmt: skip
+    line = frame([Row(pulling, 0.0)], operation="pull", now=5.6, width=80, height=9,
+                 colour=False)[1]  # fmt: skip
+    assert "shop…  Pulling [=>   ] 7.16MB / 31.5MB" in line
+    assert len(line) <= 80
+
+
 def test_a_build_has_a_bar_of_its_steps_over_all_stages() -> None:
     built = Built()
     def after(stage: str, number: int, status: BuildStatus) -> str:
