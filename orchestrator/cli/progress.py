@@ -294,8 +294,9 @@ class Live(Renderer):
             ended.release()
 
     def _erase(self) -> None:
-        if self._drawn:
-            self._stream.write(f"\x1b[{self._drawn}A\r\x1b[J")
+        if self._drawn:  # line by line, see `_draw`
+            up = f"\x1b[{self._drawn}A\r"
+            self._stream.write(up + "\x1b[K\n" * self._drawn + up)
             self._drawn = 0
 
     def _draw(self) -> None:
