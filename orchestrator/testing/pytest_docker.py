@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orchestrator.testing.stack import Stack
+    from orchestrator.testing.wish import Scope
 
 _SETUP = {"up", "--build", "--wait", "-d", "--detach"}
 _CLEANUP = {"down", "-v", "--volumes", "--remove-orphans", "-t", "0"}
@@ -39,8 +40,14 @@ class Services:
         """The stack below, for what pytest-docker has not."""
 
     def port_for(self, service: str, container_port: int) -> int:
-        """The host port that a port of the service is published at."""
-        return self.stack.host_port(service, container_port)
+        """The host port that a port of the service is published at; ValueError."""
+        from orchestrator.errors import NetworkError
+
+        try:
+            return self.stack.host_port(service, container_port)
+        except NetworkError as exc:
+            raise ValueError(f'Could not detect port for "{service}:{container_port}". ({exc})'
+                             ) from exc  # fmt: skip
 
     def wait_until_responsive(
         self, check: Callable[[], bool], timeout: float, pause: float,
@@ -57,36 +64,63 @@ class Services:
         raise Exception(f"Timeout reached while waiting on service! ({states})")
 
 
-@pytest.fixture(scope="session")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The one option of pytest-docker."""
+    parser.getgroup("docker").addoption(
+        "--container-scope", choices=wishes.SCOPES, default="session",
+        help="scope of the fixtures docker_…: how long the containers live",
+    )  # fmt: skip
+
+
+def containers_scope(fixture_name: str, config: pytest.Config) -> Scope:
+    """What it says, for fixtures that override ours."""
+    scope: Scope = config.getoption("--container-scope")
+    return scope
+
+
+@pytest.fixture(scope=containers_scope)
 def docker_ip() -> str:
     """The address that ports are published at."""
     return "127.0.0.1"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope=containers_scope)
 def docker_compose_file(pytestconfig: pytest.Config) -> str | list[str]:
     """Where the Compose file is; override it for another place."""
     return str(pytestconfig.rootpath / "tests" / "docker-compose.yml")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope=containers_scope)
+def docker_compose_command() -> str:
+    """Of no consequence: no command is called."""
+    return "docker compose"
+
+
+@pytest.fixture(scope=containers_scope)
+def docker_compose_project_name() -> str:
+    """Of no consequence: each project has a name that nobody else has."""
+    return f"pytest{os.getpid()}"
+
+
+@pytest.fixture(scope=containers_scope)
 def docker_setup() -> str | list[str]:
     """How it is brought up."""
     return ["up --build --wait"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope=containers_scope)
 def docker_cleanup() -> str | list[str]:
     """How it is taken down."""
     return ["down -v"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope=containers_scope)
 def docker_services(
-    request: pytest.FixtureRequest, docker_compose_file: str | list[str],
+    request: pytest.FixtureRequest, docker_compose_command: str,
+    docker_compose_file: str | list[str], docker_compose_project_name: str,
     docker_setup: str | list[str], docker_cleanup: str | list[str],
 ) -> Services:  # fmt: skip
-    """The running services, for the whole run of this worker."""
+    """The running services."""
     words = _words("docker_setup", docker_setup, _SETUP)
     _words("docker_cleanup", docker_cleanup, _CLEANUP)
     given = [docker_compose_file] if isinstance(docker_compose_file, str | os.PathLike) else [
