@@ -62,7 +62,7 @@ def test_a_limit_that_cannot_be_raised(kept: Kept) -> None:
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     message = kept.run("web", ("/bin/true",), rlimits=(("bogus", 1, 1),))
-    assert message["path"] == "bogus"
+    assert message["path"] == "bogus=1:1"
     too_soft = (("nofile", hard + 1, hard),)
     assert kept.run("two", ("/bin/true",), rlimits=too_soft)["event"] == "failed"
 
