@@ -229,15 +229,21 @@ def test_faults(compose_project):
 
 
 def test_async_tests_await_the_same_methods(suite: Suite) -> None:
+    """On anyio with both of its backends, on pytest-asyncio, and on an event loop of one's own."""
+    pytest.importorskip("pytest_asyncio")
+    pytest.importorskip("trio")
+    suite.plugins = ("asyncio",)
     suite.write(**{"compose.yaml": WEB}, test_it="""
-import anyio, asyncio, pytest
+import anyio, asyncio, pytest, pytest_asyncio, sniffio
 
-@pytest.fixture(params=["asyncio"])
+@pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request):
     return request.param
 
 @pytest.mark.anyio
-async def test_anyio(compose_project):
+@pytest.mark.compose("compose.yaml", scope="module")
+async def test_anyio(compose_project, anyio_backend):
+    assert sniffio.current_async_library() == anyio_backend
     stack = compose_project.aio
     await stack.wait_for("web", tcp=8000)
     async with stack.fault.pause("idle"):
@@ -245,8 +251,26 @@ async def test_anyio(compose_project):
     with anyio.move_on_after(0.1) as scope:
         await stack.wait_for("web", log="never written", timeout=60)
     assert scope.cancelled_caught
+    async with anyio.create_task_group() as group:
+        for word in ("one", "two"):
+            group.start_soon(stack.exec, "idle", "touch", f"/tmp/{word}")
+    assert (await stack.exec("idle", "ls", "/tmp")).stdout == "one\\ntwo\\n"
 
-def test_asyncio(compose_project):
+@pytest_asyncio.fixture
+async def ready(compose_project):
+    await compose_project.aio.wait_for("web", http=8000)
+    return compose_project.aio
+
+@pytest.mark.asyncio
+async def test_asyncio(ready):
+    waiting = asyncio.create_task(ready.wait_for("web", log="never written", timeout=60))
+    ended = await ready.exec("idle", "echo", "hello")
+    assert ended.stdout == "hello\\n"
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+def test_a_loop_of_ones_own(compose_project):
     async def main():
         ended = await compose_project.aio.exec("idle", "echo", "hello")
         return ended.stdout
