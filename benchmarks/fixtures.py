@@ -44,11 +44,11 @@ TWO = """services:
   web: {{image: "{web}", command: [{python}, -m, http.server, "8000"], init: true}}
 """
 OURS = """
-import pytest
+import pytest, time
 
 @pytest.mark.parametrize("number", range({tests}))
 def test_one(compose_project, number):
-    pass
+    time.sleep({work})
 """
 OURS_TWO = """
 import pytest
@@ -84,6 +84,10 @@ def test_two(docker_services, number):
 """
 
 
+WORK = (0, 0.1)
+"""Seconds of a test: a stack leaves beside the next test, which an empty one waits for."""
+
+
 def suite(directory: Path, *, compose: str, test: str, ini: str = "") -> tuple[float, list[Any]]:
     """(seconds of the whole run, [(phase, seconds)])."""
     directory.mkdir()
@@ -109,10 +113,12 @@ def median(times: list[Any], phase: str) -> float:
 
 def measure(directory: Path, *, tests: int, archive: Path | None) -> None:
     """Print every figure."""
-    seconds, times = suite(directory / "one", compose=ONE, test=OURS.format(tests=tests))
-    setup, teardown = median(times, "setup"), median(times, "teardown")
-    print(f"one service, {tests} tests: set-up {setup:.0f} ms, tear-down {teardown:.0f} ms, "
-          f"{seconds:.1f} s in all")
+    for work in WORK:
+        text = OURS.format(tests=tests, work=work)
+        seconds, times = suite(directory / f"one-{work}", compose=ONE, test=text)
+        setup, teardown = median(times, "setup"), median(times, "teardown")
+        print(f"one service, {tests} tests of {work} s: set-up {setup:.0f} ms, "
+              f"tear-down {teardown:.0f} ms, {seconds:.1f} s in all")
     if archive is None:
         print("redis and web: no image; make it with examples/webapp/make-images.sh")
         return

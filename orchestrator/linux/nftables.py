@@ -33,15 +33,20 @@ the kernel has no nf_tables.
 from __future__ import annotations
 
 import _socket
+import _thread
 import errno
+import os
 import struct
+from contextlib import contextmanager
 
 from orchestrator.linux import netlink
 from orchestrator.linux.netlink import Message, attribute, nested, text
 
 TYPE_CHECKING = False  # as in typing, which is not imported at run time
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    Place = tuple[int, int]
 
 TABLE = "pcompose"
 
@@ -125,7 +130,7 @@ def foreign_forward_drop() -> str | None:
     """The name of a table of somebody else that drops whatever is forwarded and not accepted there:
     such as Docker's, and those of firewalls.  What our rules let in would be lost in it."""
     message = Message(_SUBSYSTEM << 8 | _GETCHAIN, bytes(4), subject="chains")  # of all families
-    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+    with _netfilter() as sock:
         answers = sock.dump(message)
     for answer in answers:
         found = netlink.attributes(answer[4:])
@@ -162,7 +167,7 @@ def _remove_last(messages: list[Message]) -> None:
 
 def _count_uses() -> int:
     """How many chains and maps our table has; 0 where there is no table."""
-    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+    with _netfilter() as sock:
         try:
             answer = sock.get(_message(_GETTABLE, text(1, TABLE), subject=f"table {TABLE}"))
         except FileNotFoundError:
@@ -459,5 +464,26 @@ def _edge(kind: int) -> bytes:
 
 
 def _commit(messages: list[Message]) -> None:
-    with netlink.Netlink(netlink.NETLINK_NETFILTER) as sock:
+    with _netfilter() as sock:
         sock.batch(_edge(_BATCH_BEGIN), messages, _edge(_BATCH_END))
+
+
+_lock = _thread.allocate_lock()
+_kept: tuple[Place, netlink.Netlink] | None = None
+
+
+@contextmanager
+def _netfilter() -> Iterator[netlink.Netlink]:
+    """The socket of this process for the network namespace of the calling thread.  It stays open:
+    closing one waits until the kernel has freed what the last transactions have replaced, some 40
+    ms."""
+    global _kept
+    with _lock:
+        place = (os.getpid(), os.stat("/proc/thread-self/ns/net").st_ino)
+        if _kept is None or _kept[0] != place:
+            _kept = (place, netlink.Netlink(netlink.NETLINK_NETFILTER))
+        try:
+            yield _kept[1]
+        except BaseException:  # answers to what has failed may still come
+            _kept = None
+            raise

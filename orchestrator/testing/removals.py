@@ -2,12 +2,12 @@
 
 What runs in a stack ends before its last test is over, so that its ports and memory are free; what
 the kernel takes its time for, network interfaces above all, nobody has to wait for but the end of
-the run.
+the run.  It keeps a lock on all interfaces meanwhile, so a removal lets the next stack begin first.
 """
 
 from __future__ import annotations
 
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST = 4
 """Stacks on their way out at once."""
+PATIENCE = 0.2
+"""Seconds that a removal waits for the next stack, which may never come."""
 
 
 class Removals:
@@ -23,10 +25,14 @@ class Removals:
     def __init__(self) -> None:
         self._threads: list[Thread] = []
         self._errors: list[Exception] = []
+        self._turn = Event()
 
     def begin(self, remove: Callable[[], object], *, name: str) -> None:
         """Go on with something else; where too many are under way, the first is waited for."""
+        turn = self._turn
+
         def run() -> None:
+            turn.wait(PATIENCE)
             try:
                 remove()
             except Exception as exc:
@@ -39,8 +45,14 @@ class Removals:
         thread.start()
         self._threads.append(thread)
 
+    def go_on(self) -> None:
+        """The next stack is there: those that have let it begin first go."""
+        turn, self._turn = self._turn, Event()
+        turn.set()
+
     def wait(self) -> None:
         """Until all are gone; raises what went wrong."""
+        self.go_on()
         while self._threads:
             self._threads.pop(0).join()
         errors, self._errors = self._errors, []

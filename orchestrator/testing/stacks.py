@@ -102,7 +102,10 @@ class Stacks:
         node.addfinalizer(lambda: self._remove(name))  # before anything is made
         terms = Terms(holder=os.getpid(), idle=self._keep, volumes=True)
         policy = UpPolicy(services=wish.services, ports=wish.ports, terms=terms, build="always")
-        project.up(policy, wait=wish.wait, wait_timeout=self._timeout, sink=stack.hear)
+        try:
+            project.up(policy, wait=wish.wait, wait_timeout=self._timeout, sink=stack.hear)
+        finally:
+            self._removals.go_on()
         return stack
 
     def _begin(self, session: pytest.Session) -> None:
