@@ -72,16 +72,27 @@ def test_two(number):
             wait_for_logs(running, "Serving HTTP")
 """
 PYTEST_DOCKER = """
-import pytest
+import pytest, socket
 
 @pytest.fixture(scope="session")
 def docker_compose_file():
     return "compose.yaml"
 
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
 @pytest.mark.parametrize("number", range({tests}))
 def test_two(docker_services, number):
-    pass
+    for service, port in (("redis", 6379), ("web", 8000)):
+        number = docker_services.port_for(service, port)
+        docker_services.wait_until_responsive(lambda: listens(number), timeout=30, pause=0.05)
 """
+PORTS = {"redis": "6379", "web": "8000"}
+"""What pytest-docker reaches by ports of the host."""
 
 
 WORK = (0, 0.1)
@@ -145,11 +156,18 @@ def peers(directory: Path, *, tests: int) -> dict[str, float]:
         text = TESTCONTAINERS.format(tests=tests)
         found["testcontainers"], _ = suite(directory / "tc", compose="", test=text)
     if importlib.util.find_spec("pytest_docker"):
-        compose = TWO.format(redis="redis", web="python:3-slim", python="python3")
+        compose = published(TWO.format(redis="redis", web="python:3-slim", python="python3"))
         text = PYTEST_DOCKER.format(tests=tests)
         found["pytest-docker"], _ = suite(directory / "pd", compose=compose, test=text,
                                           ini="addopts = --container-scope=function\n")  # fmt: skip
     return found
+
+
+def published(compose: str) -> str:
+    """The same file with ports."""
+    for service, port in PORTS.items():
+        compose = compose.replace(f"{service}: {{", f'{service}: {{ports: ["{port}"], ')
+    return compose
 
 
 def main() -> None:
