@@ -20,6 +20,7 @@ from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import SupervisorError, UsageError
 from orchestrator.events import StateChanged
 from orchestrator.linux import inotify, tty
+from orchestrator.linux.waiting import ready
 from orchestrator.runtime.logs import STREAMS, RawFollower
 from orchestrator.supervisor import client
 
@@ -158,7 +159,7 @@ class _Attachment:
         if self._stdin >= 0 and len(self._pending) < _CHUNK:
             reading.append(self._stdin)
         writing = [self._given] if self._pending and self._given is not None else []
-        readable, writable, _ = select.select(reading, writing, [], PATIENCE)
+        readable, writable = ready(reading, writing, timeout=PATIENCE)
         if self._inotify in readable:
             self._inotify.read()
         self._show()

@@ -1,17 +1,18 @@
 """A call that works in a thread can be ended from another one: what signals are to the main thread.
 
 Whoever waits in `engine` waits here, so that `Interrupt.set` reaches it; `check` stands where much
-is about to begin.  Without an interrupt, as in the command line, `wait` is `select`.
+is about to begin.  Without an interrupt, as in the command line, `wait` is `waiting.ready`.
 """
 
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
+
+from orchestrator.linux import waiting
 
 
 class Interrupted(BaseException):
@@ -43,7 +44,7 @@ class Interrupt:
 
 
 class Pollable(Protocol):
-    """What `select` takes beside numbers."""
+    """What can be waited for, beside numbers."""
 
     def fileno(self) -> int: ...
 
@@ -77,14 +78,14 @@ def check() -> None:
 def wait(
     reading: Sequence[S], writing: Sequence[int] = (), *, timeout: float | None = None
 ) -> tuple[list[S], list[int]]:
-    """Those that are ready, as `select` has it; Interrupted where the call is to end."""
+    """Those that are ready, as `waiting.ready` has it; Interrupted where the call is to end."""
     interrupt = _current.get()
     sources: list[int | Pollable] = [*reading]
     if interrupt is not None:
         sources.append(interrupt)
-    ready, writable, _ = select.select(sources, writing, [], timeout)
+    readable, writable = waiting.ready(sources, writing, timeout=timeout)
     check()
-    return [source for source in reading if source in ready], writable
+    return [source for source in reading if source in readable], writable
 
 
 @contextmanager

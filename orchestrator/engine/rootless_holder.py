@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -16,6 +15,7 @@ import subprocess
 import sys
 
 from orchestrator.linux import fds, idmap, netlink, procfs, syscalls
+from orchestrator.linux.waiting import ready
 from orchestrator.network import files, hostports
 
 _SPACES = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET
@@ -176,8 +176,7 @@ def _record(directory: str, pid: int) -> None:
 def _serve(listener: socket.socket, pidfd: int) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     while True:
-        found, _, _ = select.select([listener.fileno(), pidfd], [], [])
-        if pidfd in found:
+        if pidfd in ready([listener.fileno(), pidfd])[0]:
             return
         connection, _ = listener.accept()
         connection.settimeout(5)

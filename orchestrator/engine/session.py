@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal costs 4 ms
 import os
-import select
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
 from orchestrator.dataclass import asdict
 from orchestrator.errors import SupervisorError, from_json
 from orchestrator.linux import tty
+from orchestrator.linux.waiting import ready
 from orchestrator.state.layout import Layout
 from orchestrator.supervisor import client
 from orchestrator.supervisor.protocol import ExecRequest
@@ -144,7 +144,7 @@ def interact(session: Session, *, stdin: int, stdout: int) -> int:
     try:
         while session.exit_code is None and session.master is None:
             waiting: list[Source] = [session, session.signals]
-            readable, _, _ = select.select(waiting, [], [])
+            readable, _ = ready(waiting)
             _news(session)
             if session in readable:
                 session.step()
@@ -191,7 +191,7 @@ def _pump(session: Session, master: int, *, stdin: int, stdout: int) -> None:
     pending = b""
     while session.exit_code is None or master in reading:
         timeout = None if session.exit_code is None else 0.2  # a background child may hold the pty
-        readable, writable, _ = select.select(reading, [master] if pending else [], [], timeout)
+        readable, writable = ready(reading, [master] if pending else [], timeout=timeout)
         if not readable and not writable:
             return
         if session.signals in readable:

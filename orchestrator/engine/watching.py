@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from orchestrator.engine.watchrules import Work, decide, rules
 from orchestrator.errors import PcomposeError, StateError
 from orchestrator.events import HookOutput, Noted, Warned
 from orchestrator.linux import fds
+from orchestrator.linux.waiting import ready
 from orchestrator.plan.policy import UpPolicy
 from orchestrator.spec import select as selection
 from orchestrator.state import store
@@ -130,7 +130,7 @@ class Watching:
         """Waits for a change or for `due`; whether somebody called `end`."""
         left = None if due is None else max(due - time.monotonic(), 0.0)
         assert self._tree is not None
-        return self._stop in select.select([self._stop, self._tree.fileno()], [], [], left)[0]
+        return self._stop in ready([self._stop, self._tree.fileno()], timeout=left)[0]
 
     def _note(self, text: str) -> None:
         self._sink(Noted(message=text))

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 import threading
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
@@ -17,6 +16,7 @@ from typing import Any
 import orchestrator
 from orchestrator.errors import LaunchError
 from orchestrator.linux.fds import Channel
+from orchestrator.linux.waiting import ready
 from orchestrator.runtime.launch import launch_error
 
 _START = (
@@ -151,13 +151,13 @@ class _Run:
         os.set_blocking(reading, False)
         sources = [self._channel.fileno(), reading]
         while self._end is None:
-            ready, _, _ = select.select(sources, [], [], _LOOK)
+            readable, _ = ready(sources, timeout=_LOOK)
             if self._cancel.is_set() and not self._killed:
                 self._killed = True
                 self._channel.send({"op": "kill"})
-            if reading in ready and not self._read(reading):
+            if reading in readable and not self._read(reading):
                 sources.remove(reading)
-            if self._channel.fileno() in ready:
+            if self._channel.fileno() in readable:
                 self._hear(subject)
         while self._read(reading):
             pass

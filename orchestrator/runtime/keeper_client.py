@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ from orchestrator.errors import SupervisorError
 from orchestrator.linux import fds, forkserver, syscalls
 from orchestrator.linux.fds import Channel
 from orchestrator.linux.forkserver import ForkServer
+from orchestrator.linux.waiting import ready
 
 _START = (
     "import os, sys; os.fork() and os._exit(0); sys.path.insert(0, sys.argv[1]); "
@@ -104,7 +104,7 @@ def _start(argv: list[str], *, log_path: str, forks: ForkServer | None) -> bool:
     finally:
         os.close(theirs)
     try:
-        return bool(select.select([ours], [], [], _PATIENCE)[0])
+        return bool(ready([ours], timeout=_PATIENCE)[0])
     finally:
         os.close(ours)
         if child:

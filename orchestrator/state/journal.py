@@ -8,11 +8,11 @@ than twice that.  It is no record: losing it loses history, nothing else.
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.linux import inotify, jsontext
+from orchestrator.linux.waiting import ready
 
 LIMIT = 1 << 20
 _FORMER = ".1"
@@ -154,7 +154,7 @@ class Watch:
         sources: list[int | inotify.Inotify] = [*wake]
         if self._inotify is not None:
             sources.append(self._inotify)
-        select.select(sources, [], [], max(0.0, min(timeout, _LOOK)))
+        ready(sources, timeout=max(0.0, min(timeout, _LOOK)))
         if self._inotify is not None:
             gone = inotify.IN_DELETE_SELF | inotify.IN_IGNORED
             if any(mask & gone for _, mask, _ in self._inotify.read()):

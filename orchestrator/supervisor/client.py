@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import events
 from orchestrator.errors import SupervisorError, from_json
 from orchestrator.linux import fds
+from orchestrator.linux.waiting import ready
 from orchestrator.supervisor import starting
 from orchestrator.supervisor.protocol import VERSION
 
@@ -100,14 +101,13 @@ class ControlClient:
     def finish(self, *, timeout: float = 5.0) -> None:
         """Close, and where nothing is left to keep, wait until the supervisor has ended with all
         its files."""
-        import select
         import socket
 
         sock = socket.socket(fileno=os.dup(self._channel.fileno()))
         try:
             sock.shutdown(socket.SHUT_WR)
             deadline = time.monotonic() + timeout
-            while select.select([sock], [], [], max(deadline - time.monotonic(), 0))[0]:
+            while ready([sock], timeout=max(deadline - time.monotonic(), 0))[0]:
                 if not sock.recv(4096):
                     break
         except OSError:
@@ -138,9 +138,7 @@ def connect(layout: Layout, project: str, *, timeout: float = 10.0) -> ControlCl
 
 def _is_greeted(channel: fds.Channel, *, timeout: float) -> bool:
     """Whether the supervisor has accepted us; it serves everybody it has accepted."""
-    import select
-
-    if not select.select([channel], [], [], timeout)[0]:
+    if not ready([channel], timeout=timeout)[0]:
         raise SupervisorError("the supervisor does not answer", hint="is it stopped?")
     greeting = channel.receive()
     return greeting is not None and "hello" in greeting[0]

@@ -7,12 +7,12 @@ Quick to import, as commands need it.
 from __future__ import annotations
 
 import os
-import select
 import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SupervisorError
 from orchestrator.linux import forkserver
+from orchestrator.linux.waiting import ready
 
 if TYPE_CHECKING:
     from orchestrator.state.layout import Layout
@@ -44,7 +44,7 @@ class Starting:
     def wait(self, timeout: float) -> bool:
         """Whether it listens now, and is not one that found another there."""
         try:
-            readable = bool(select.select([self._ready], [], [], timeout)[0])
+            readable = bool(ready([self._ready], timeout=timeout)[0])
             listens = readable and os.read(self._ready, 1) != b""
         finally:
             os.close(self._ready)

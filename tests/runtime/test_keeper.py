@@ -84,7 +84,8 @@ def test_an_adopted_containers_exit_code_is_known_where_the_kernel_tells(kept: K
     kept.reconnect()
     kept.adopt("web")
     (kept.directory("web") / "run/stdin").write_text("x\n")
-    assert kept.exited("web")["exit_code"] == (7 if kernel_tells_exit_codes() else None)
+    code = kept.exited("web")["exit_code"]
+    assert code == 7 or (code is None and not kernel_tells_exit_codes())
     eventually(lambda: not any(map(os.path.exists, kept.groups())))
 
 
@@ -169,6 +170,7 @@ def test_more_descriptors_are_held_than_a_message_carries(kept: Kept) -> None:
     more, others = kept.event_with_fds("list_more")
     assert message["stored"] == [{"name": "ports", "fds": MAX_FDS + 50}]
     assert (len(fds), len(others), more["more"]) == (MAX_FDS, 50, False)
+    kept.channel.send({"op": "unstore", "name": "ports"})
     for fd in (ours, theirs, *fds, *others):
         os.close(fd)
 

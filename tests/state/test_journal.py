@@ -28,7 +28,9 @@ def test_a_reader_that_keeps_up_misses_nothing(tmp_path: Path, looks: list[bool]
                 seen += [entry["n"] for entry in reader.news()]
         seen += [entry["n"] for entry in reader.news()]
         assert seen == list(range(len(looks)))
-        past = [entry["n"] for entry in Reader(path).past()]
+        other = Reader(path)
+        past = [entry["n"] for entry in other.past()]
+        other.close()
         assert past == list(range(len(looks)))[-len(past) or len(looks) :]
     finally:
         journal.LIMIT = old
