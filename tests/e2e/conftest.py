@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -10,14 +10,20 @@ from zlib import crc32
 
 import pytest
 
+from tests import leftovers
 from tests.e2e.ordinary import PYTHON, Machine
 from tests.e2e.sandbox import Sandbox, Stack, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_RUN = os.urandom(8).hex()
-"""What a run that was killed has left on the machine must not be taken for ours."""
+
+def unused_name(test: str) -> str:
+    """The same in every run, but where one that was killed has left groups of that name on the
+    machine: they must not be taken for ours."""
+    groups = " ".join(leftovers.cgroups())
+    names = (f"t{crc32(f'{test}{number or str()}'.encode()):08x}" for number in count())
+    return next(name for name in names if f"/pcompose-{name}-" not in groups)
 
 
 @pytest.fixture
@@ -28,8 +34,8 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def stack(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """A stack named after test and run; taken down at its end, and then nothing may remain."""
-    name = f"t{crc32(f'{_RUN} {request.node.nodeid}'.encode()):08x}"
+    """A stack named after the test; taken down at its end, and then nothing may remain."""
+    name = unused_name(request.node.nodeid)
     directory = sandbox.directory / name
     directory.mkdir()
     made = Stack(sandbox, directory, name)
