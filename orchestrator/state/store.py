@@ -166,7 +166,8 @@ def unlink(path: str) -> None:
 
 def remove_tree(path: str, *, tries: int = 20) -> None:
     """Remove a directory with all that is in it.  Entries that vanish meanwhile are fine, and so is
-    a last line that a supervisor on its way out writes: then once more."""
+    a last line that a supervisor on its way out writes: then once more.  Not for the directory of
+    a project, where the next one's lock may come to be: that is `forget_project`."""
     import shutil  # 8 ms: only where something is removed
 
     try:

@@ -155,7 +155,7 @@ def test_who_waits_is_told_for_whom_and_gets_the_lock(layout: Layout) -> None:
     thread = threading.Thread(target=second)
     thread.start()
     assert said.wait(10)
-    store.remove_tree(layout.project("p"))  # as a down that ends would
+    assert store.forget_project(layout, "p")  # as a down that ends does
     first.close()
     thread.join(10)
     assert not thread.is_alive()
